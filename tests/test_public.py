@@ -1,0 +1,48 @@
+"""The public surface: complete, lazy, and each name marked stable or experimental."""
+
+from importlib import import_module
+
+import pytest
+
+import etalambda as el
+
+ROOMS = ("optim", "schedule", "theory", "diagnose", "suggest", "integrations", "lab")
+
+
+def test_top_level_is_complete():
+    names = [
+        "tie",
+        "Scheduler",
+        "audit",
+        "suggest",
+        "param_groups",
+        "decay_budget",
+        "stats",
+        "AdamS",
+        "Monitor",
+    ]
+    assert sorted(names) == el.__all__
+    for name in names:
+        assert callable(getattr(el, name))
+    assert set(names) <= set(dir(el))
+
+
+def test_unknown_attribute_names_the_known_ones():
+    with pytest.raises(AttributeError, match="has no attribute 'AdamZ'"):
+        _ = el.AdamZ
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_is_documented_and_marked(room):
+    """``EXPERIMENTAL`` lists the names that may change in a minor release; the rest are stable."""
+    module = import_module(f"etalambda.{room}")
+    assert set(module.EXPERIMENTAL) <= set(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__doc__, f"etalambda.{room}.{name} has no docstring"
+
+
+def test_suggest_is_both_a_room_and_a_function():
+    from etalambda.suggest import suggest
+
+    assert el.suggest.audit is el.audit
+    assert el.suggest.suggest is suggest
