@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -22,7 +22,8 @@ def as_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer
         TypeError: If an entry has no ``param_groups``.
         ValueError: If there is none, or the same one twice.
     """
-    found = [optimizers] if hasattr(optimizers, "param_groups") else list(optimizers)
+    one = hasattr(optimizers, "param_groups") or not hasattr(optimizers, "__iter__")
+    found = cast("list[Optimizer]", [optimizers] if one else list(cast("Iterable", optimizers)))
     if not found:
         raise ValueError("optimizers is empty; pass an optimizer or a list of them")
     for optimizer in found:
