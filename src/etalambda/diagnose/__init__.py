@@ -3,6 +3,7 @@
 Quantities are plain functions; a `Monitor` decides when they are taken.
 """
 
+from etalambda.diagnose.angles import AngularUpdates, angle, predicted_angles
 from etalambda.diagnose.curvature import (
     Curvature,
     curvature,
@@ -11,23 +12,30 @@ from etalambda.diagnose.curvature import (
 )
 from etalambda.diagnose.decay import decay_budget, intrinsic_lr, stats
 from etalambda.diagnose.function_space import agreement, split_half_floor, total_variation
+from etalambda.diagnose.gradients import Homogeneity, gradient_noise_trace, homogeneity
 from etalambda.diagnose.lanczos import Spectrum, lanczos
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
 
 __all__ = [
+    "AngularUpdates",
     "Curvature",
+    "Homogeneity",
     "Monitor",
     "Spectrum",
     "agreement",
+    "angle",
     "curvature",
     "decay_budget",
     "effective_lr",
     "every",
+    "gradient_noise_trace",
     "hessian_index",
     "hessian_vector_product",
+    "homogeneity",
     "intrinsic_lr",
     "lanczos",
+    "predicted_angles",
     "split_half_floor",
     "stats",
     "total_variation",

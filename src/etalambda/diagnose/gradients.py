@@ -1,0 +1,107 @@
+"""Gradient noise, and how homogeneous or scale invariant a network really is.
+
+Li, Lyu & Arora 2020, definitions 1-3: Tr Σ, the trace of the covariance of the minibatch gradient,
+drives the norm of scale-invariant weights to the equilibrium ‖W‖⁴ = η² Tr Σ(W̄) / (2ηλ).
+Lewkowycz & Gur-Ari 2020: a network is k-homogeneous if f(αθ) = αᵏ f(θ), so that ∂f/∂θ · θ = k f;
+their decay laws need k.
+
+    paper   Σ_W                     G Tr Σ_W = Tr Σ_W̄          k
+    code    gradient_noise_trace    ... times weight_norms²    homogeneity
+
+Departures from the papers: Tr Σ is estimated from two halves of one batch, Tr Σ ≈ ‖g₁ - g₂‖²/4 for
+the whole batch, each half a valid batch of its own, so that BatchNorm in train mode may stay.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def gradient_noise_trace(model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
+    """Tr Σ of the gradient of the mean loss over one batch of this size.
+
+    Args:
+        model: Left as it is, buffers and gradients too.
+        loss: ``loss(outputs, targets)``, a mean over samples.
+        batch: ``(inputs, targets)`` in random order; an odd last sample is left out.
+
+    Raises:
+        ValueError: With fewer than two samples.
+
+    Example:
+        >>> net = torch.nn.Linear(1, 1, bias=False)
+        >>> x, y = torch.tensor([[1.0], [1.0]]), torch.tensor([[3.0], [-3.0]])
+        >>> gradient_noise_trace(net, lambda out, t: (out * t).mean(), (x, y))
+        9.0
+    """
+    half = len(batch[0]) // 2
+    if half < 1:
+        raise ValueError(f"two halves need at least 2 samples, got {len(batch[0])}")
+    first, second = (
+        _gradient(model, loss, (batch[0][part], batch[1][part]))
+        for part in (slice(half), slice(half, 2 * half))
+    )
+    return float((first - second).double().square().sum()) / 4
+
+
+def _gradient(model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]) -> Tensor:
+    named = {name: p.detach().clone() for name, p in model.named_parameters()}
+    leaves = [named[n].requires_grad_() for n, p in model.named_parameters() if p.requires_grad]
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    value = loss(functional_call(model, named | buffers, (batch[0],)), batch[1])
+    parts = torch.autograd.grad(value, leaves, allow_unused=True)
+    pairs = zip(parts, leaves)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
+
+
+@dataclass(frozen=True)
+class Homogeneity:
+    """The degree k that fits ∂f/∂θ · θ = k f best, and what is left over.
+
+    Attributes:
+        degree: k.
+        residual: ‖∂f/∂θ · θ - k f‖ / ‖f‖: 0 for a homogeneous network.
+    """
+
+    degree: float
+    residual: float
+
+    def holds(self, tolerance: float = 1e-3) -> bool:
+        """Whether the network is homogeneous to this relative tolerance."""
+        return self.residual <= tolerance
+
+
+def homogeneity(model: nn.Module, inputs: Tensor) -> Homogeneity:
+    """Lewkowycz & Gur-Ari's k of a network, by one forward-mode derivative along its weights.
+
+    A ReLU network of L bias-free layers has k = L; trained biases break it, and so do the gains
+    of normalisation unless they are frozen (frozen parameters are not scaled).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> two = torch.nn.Sequential(torch.nn.Linear(3, 5, bias=False), torch.nn.ReLU(),
+        ...                           torch.nn.Linear(5, 2, bias=False)).double()
+        >>> found = homogeneity(two, torch.randn(8, 3).double())
+        >>> round(found.degree, 9), found.holds()
+        (2.0, True)
+    """
+    free = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
+
+    def outputs(named: dict[str, Tensor]) -> Tensor:
+        buffers = {name: b.clone() for name, b in model.named_buffers()}  # BatchNorm writes them
+        return functional_call(model, named | fixed | buffers, (inputs,))
+
+    f, directional = jvp(outputs, (free,), (free,))
+    f, directional = f.reshape(-1).double(), directional.reshape(-1).double()
+    size = f.square().sum()
+    if not size > 0:
+        raise ValueError("all outputs are 0 here; pass other inputs")
+    degree = (f * directional).sum() / size
+    residual = (directional - degree * f).norm() / size.sqrt()
+    return Homogeneity(float(degree), float(residual))
