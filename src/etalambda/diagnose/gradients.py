@@ -97,8 +97,7 @@ def homogeneity(model: nn.Module, inputs: Tensor) -> Homogeneity:
         buffers = {name: b.clone() for name, b in model.named_buffers()}  # BatchNorm writes them
         return functional_call(model, named | fixed | buffers, (inputs,))
 
-    f, directional = jvp(outputs, (free,), (free,))
-    f, directional = f.reshape(-1).double(), directional.reshape(-1).double()
+    f, directional = (t.reshape(-1).double() for t in jvp(outputs, (free,), (free,))[:2])
     size = f.square().sum()
     if not size > 0:
         raise ValueError("all outputs are 0 here; pass other inputs")
