@@ -1,0 +1,51 @@
+"""Every Python block of the README and the docs runs, and every local link resolves."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import etalambda as el
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if not {"_build", "evidence"} & set(page.parts)]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
+
+
+def surroundings():
+    """What a reader has before the first line: a model, its optimizer, a few batches."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, 16), torch.nn.LayerNorm(16), torch.nn.ReLU(), torch.nn.Linear(16, 2)
+    )
+    batches = [(torch.randn(4, 8), torch.randint(2, (4,))) for _ in range(3)]
+
+    def train(batch):
+        optimizer = names["optimizer"]
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(names["model"](batch[0]), batch[1])
+        loss.backward()
+        return loss
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    names = dict(torch=torch, el=el, model=model, optimizer=optimizer, batches=batches, train=train)
+    names["lr_scheduler"] = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_python_blocks_run(page, capsys, tmp_path, monkeypatch):
+    blocks = [code for code in BLOCK.findall(page.read_text()) if ">>>" not in code]
+    monkeypatch.chdir(tmp_path)
+    names = surroundings()
+    for number, code in enumerate(blocks, start=1):
+        exec(compile(code, f"{page.name}, block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_local_links_resolve(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
