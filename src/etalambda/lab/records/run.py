@@ -1,0 +1,254 @@
+"""Opening, filling, finishing and reading a run's record."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etalambda.lab.records import files
+from etalambda.lab.records.environment import command, environment, now
+from etalambda.lab.records.files import RecordError, Table
+from etalambda.lab.records.lock import locked
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
+
+
+class ConfigMismatch(RecordError):
+    """The folder holds a run of another config; the message lists what differs."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run folder holds.
+
+    ``config`` as it was asked, ``env`` where it ran, ``tables`` name -> column -> array (the main
+    table is ``metrics``; strings are objects), ``finished`` whether all of it is there, ``kind``
+    which experiment it is.
+    """
+
+    config: dict[str, Any]
+    env: dict[str, Any]
+    tables: dict[str, Table]
+    finished: bool
+    kind: str
+
+
+class Run:
+    """A run folder open for writing; made by `open_run`.
+
+    ``done`` holds the names of the parts that are recorded, those of earlier tries included.
+    """
+
+    def __init__(self, folder: Path, env: dict[str, Any]) -> None:
+        self.folder = folder
+        self.env = env
+        self.finished = bool(env.get("finished"))
+        self.done: set[str] = set(env.get("parts", ())) if self.finished else _whole_parts(folder)
+
+    def add(self, part: str, **tables: Mapping[str, Any]) -> None:
+        """Record one part: all its tables appear together, or none does.
+
+        Args:
+            part: Its name, of letters, digits and ``._=+-``.
+            tables: Table name -> column name -> array-like; one length a table.
+
+        Raises:
+            ValueError: For a bad name or columns of different lengths, before anything is written.
+            RecordError: If the disk refuses; what was recorded before is kept.
+        """
+        for kind, name in (("part", part), *(("table", name) for name in tables)):
+            _check_name(kind, name)
+        arrays = {name: files.as_table(name, columns) for name, columns in tables.items()}
+        if self.finished:
+            raise RecordError(f"{self.folder} is finished; part {part!r} cannot be added")
+        parts = self.folder / "parts"
+        try:
+            parts.mkdir(exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=parts))
+        except OSError as error:
+            raise files.refused(parts / part, error) from error
+        try:
+            for name, table in arrays.items():
+                files.write_parquet(temporary / f"{name}.parquet", table)
+            _put(temporary, parts / part)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.done.add(part)
+
+    def finish(self) -> None:
+        """Merge every table of all parts into ``<table>.parquet`` and mark the run as finished.
+
+        Calling it again, as a resumed run does that had finished, changes nothing.
+        """
+        if self.finished:
+            return
+        for name, table in _part_tables(self.folder, self.done).items():
+            temporary = self.folder / f".{name}.{os.getpid()}.tmp"
+            try:
+                files.write_parquet(temporary, table)
+                os.replace(temporary, self.folder / f"{name}.parquet")
+            except OSError as error:
+                raise files.refused(self.folder / f"{name}.parquet", error) from error
+            finally:
+                temporary.unlink(missing_ok=True)
+        self.env |= {"finished": now(), "parts": sorted(self.done)}
+        _write_env(self.folder, self.env)
+        self.finished = True
+        shutil.rmtree(self.folder / "parts", ignore_errors=True)
+
+
+@contextmanager
+def open_run(folder: str | Path, config: Mapping[str, Any], *, kind: str) -> Iterator[Run]:
+    """Open a run folder for writing, or go on with the run of the same config that is there.
+
+    Args:
+        folder: Made if missing. One process writes it at a time.
+        config: Flat: strings, numbers, bools and lists of them. The run is identified by it.
+        kind: Which experiment, as in ``"map"``.
+
+    Raises:
+        ConfigMismatch: If the folder holds a run of another config or kind: the keys that differ.
+        RunLocked: If another process is writing it.
+        RecordError: If the folder cannot be written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_run(folder, {"seeds": 2}, kind="map") as run:
+        ...         run.add("seed=0", metrics={"lr": [0.1, 0.2], "error": [3.0, 4.0]})
+        ...     with open_run(folder, {"seeds": 2}, kind="map") as run:
+        ...         print(run.done)
+        ...         run.add("seed=1", metrics={"lr": [0.1], "error": [5.0]})
+        ...         run.finish()
+        ...     print(read(folder).tables["metrics"]["error"])
+        {'seed=0'}
+        [3. 4. 5.]
+    """
+    folder = Path(folder)
+    text = f"kind = {json.dumps(kind)}\n\n[config]\n{files.to_toml(config)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise files.refused(folder, error) from error
+    with locked(folder):
+        _claim(folder, text)
+        env = files.read_json(folder / "env.json") or environment()
+        with _session(folder, env):
+            yield Run(folder, env)
+
+
+@contextmanager
+def _session(folder: Path, env: dict[str, Any]) -> Iterator[None]:
+    """Note when this try started and how long it took; a finished run is left as it is."""
+    if env.get("finished"):
+        yield
+        return
+    session: dict[str, Any] = {"started": now(), "command": command()}
+    env.setdefault("sessions", []).append(session)
+    _write_env(folder, env)
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        session["seconds"] = round(time.perf_counter() - started, 3)
+        with suppress(RecordError):  # a full disk was reported where it cost a part
+            _write_env(folder, env)
+
+
+def read(folder: str | Path) -> RunData:
+    """Everything recorded in a run folder, finished or not, also while it is being written.
+
+    A part that is cut off or still being written is left out.
+
+    Raises:
+        RecordError: If the folder holds no run.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise RecordError(f"{folder} holds no run: config.toml is missing")
+    head = files.read_toml(folder / "config.toml")
+    env, found = _contents(folder)
+    finished = bool(env.get("finished"))
+    return RunData(head.get("config", {}), env, found, finished, str(head.get("kind", "")))
+
+
+def _contents(folder: Path) -> tuple[dict[str, Any], dict[str, Table]]:
+    """env and tables; read again if the run finished, and so moved its parts, meanwhile."""
+    env = files.read_json(folder / "env.json")
+    if env.get("finished"):
+        return env, {path.stem: files.read_parquet([path]) for path in _tables(folder)}
+    try:
+        found = _part_tables(folder, _whole_parts(folder))
+    except RecordError:
+        if not files.read_json(folder / "env.json").get("finished"):
+            raise
+        return _contents(folder)
+    if files.read_json(folder / "env.json").get("finished"):
+        return _contents(folder)
+    return env, found
+
+
+def _claim(folder: Path, text: str) -> None:
+    """Write the config, or compare it with the one that is there."""
+    path = folder / "config.toml"
+    if not path.exists():
+        return files.write_text(path, text)
+    there, asked = files.read_toml(path), files.tomllib.loads(text)
+    flat = [{"kind": head.get("kind"), **head.get("config", {})} for head in (there, asked)]
+    keys = [key for key in flat[0] | flat[1] if flat[0].get(key) != flat[1].get(key)]
+    if keys:
+        lines = ", ".join(f"{k} ({flat[0].get(k)!r} there, {flat[1].get(k)!r} now)" for k in keys)
+        raise ConfigMismatch(
+            f"{folder} holds a run with another config: {lines}; "
+            "choose another --out, or delete that folder"
+        )
+    return None
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{kind} {name!r} must be made of letters, digits and ._=+- only")
+
+
+def _put(temporary: Path, target: Path) -> None:
+    """Rename the part into place; a damaged one of that name is kept aside, hidden."""
+    try:
+        if target.exists():
+            os.replace(target, target.with_name(f".broken-{target.name}-{time.time_ns()}"))
+        os.replace(temporary, target)
+    except OSError as error:
+        raise files.refused(target, error) from error
+
+
+def _whole_parts(folder: Path) -> set[str]:
+    parts = (path for path in (folder / "parts").glob("*") if not path.name.startswith("."))
+    return {part.name for part in parts if all(map(files.looks_whole, _tables(part)))}
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith("."))
+
+
+def _part_tables(folder: Path, parts: set[str]) -> dict[str, Table]:
+    by_name: dict[str, list[Path]] = {}
+    for part in sorted(parts, key=_natural):
+        for path in _tables(folder / "parts" / part):
+            by_name.setdefault(path.stem, []).append(path)
+    return {name: files.read_parquet(paths) for name, paths in by_name.items()}
+
+
+def _natural(name: str) -> list[tuple[bool, Any]]:
+    """seed=10 after seed=9."""
+    return [(c.isdigit(), int(c) if c.isdigit() else c) for c in re.split(r"([0-9]+)", name)]
+
+
+def _write_env(folder: Path, env: dict[str, Any]) -> None:
+    files.write_text(folder / "env.json", json.dumps(env, indent=1) + "\n")
