@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from etalambda import optim
+
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "torch SGD": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=0.01),
     "torch AdamW": lambda params: torch.optim.AdamW(params, lr=0.01, weight_decay=0.1),
+    "AdamS": lambda params: optim.AdamS(params, lr=0.01, weight_decay=0.01),
 }
 
 RULES: dict[str, Callable[[], Any]] = {}

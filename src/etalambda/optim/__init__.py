@@ -1,1 +1,22 @@
-"""The optim room."""
+"""Optimizers with stable weight decay, decay as a hook, and weights kept on a sphere.
+
+`functional` holds one pure update rule per algorithm; the classes hold buffers and settings.
+"""
+
+from etalambda.optim import functional
+from etalambda.optim.adams import AdamS
+from etalambda.optim.sphere import SphereHandle, keep_on_sphere, project_, sphere_lr
+
+AdamSWD = AdamS
+"""`AdamS` under an unambiguous name: arXiv 2505.16363 calls another optimizer AdamS."""
+
+__all__ = [
+    "AdamS",
+    "AdamSWD",
+    "SphereHandle",
+    "functional",
+    "keep_on_sphere",
+    "project_",
+    "sphere_lr",
+]
+EXPERIMENTAL: frozenset[str] = frozenset({"SphereHandle", "functional"})

@@ -1,0 +1,106 @@
+"""SGD with L2, with decoupled and with stable decay (Xie et al. 2022, Algorithms 7 and 8)."""
+
+from torch import Tensor
+
+from etalambda.optim.functional._lists import (
+    Number,
+    Numbers,
+    State,
+    Tensors,
+    Updated,
+    advance,
+    like,
+    spread,
+)
+
+
+def _momentum(
+    grads: Tensors, state: State, momentum: Number, dampening: float, nesterov: bool
+) -> tuple[Tensors, State]:
+    """The directions of heavy-ball SGD, and the new state. The first buffer is undampened."""
+    steps = spread(state["step"], len(grads))
+    fresh = [1 if dampening == 0 else 1 - dampening * (1 - (s == 0) * 1.0) for s in steps]
+    buffers = [momentum * b + f * g for b, f, g in zip(state["momentum_buffer"], fresh, grads)]
+    buffers = like(buffers, grads)
+    state = dict(state, step=advance(state["step"]), momentum_buffer=buffers)
+    if nesterov:
+        return [g + momentum * b for g, b in zip(grads, buffers)], state
+    return buffers, state
+
+
+def sgd(
+    params: Tensors,
+    grads: Tensors,
+    state: State,
+    *,
+    lr: Numbers,
+    momentum: Number = 0.0,
+    dampening: float = 0.0,
+    weight_decay: Numbers = 0.0,
+    nesterov: bool = False,
+) -> Updated:
+    """SGD with L2: the decay is part of the gradient (SWD-A7). Equals ``torch.optim.SGD``."""
+    decays = spread(weight_decay, len(params))
+    grads = [g + w * p for g, w, p in zip(grads, decays, params)]
+    return sgdw(
+        params, grads, state, lr=lr, momentum=momentum, dampening=dampening, nesterov=nesterov
+    )
+
+
+def sgdw(
+    params: Tensors,
+    grads: Tensors,
+    state: State,
+    *,
+    lr: Numbers,
+    momentum: Number = 0.0,
+    dampening: float = 0.0,
+    weight_decay: Numbers = 0.0,
+    nesterov: bool = False,
+    decay_factor: Numbers = 1.0,
+) -> Updated:
+    """SGD with decoupled decay (SWD-A7): θ keeps the share 1 - lr · weight_decay a step.
+
+    ``decay_factor`` multiplies the decay; `sgds` is this rule with its own factor.
+    """
+    count = len(params)
+    lrs, decays = spread(lr, count), spread(weight_decay, count)
+    factors = spread(decay_factor, count)
+    directions, state = _momentum(grads, state, momentum, dampening, nesterov)
+    moved = [
+        (1 - r * w * f) * p - r * d
+        for p, d, r, w, f in zip(params, directions, lrs, decays, factors)
+    ]
+    return like(moved, params), state
+
+
+def sgds_factor(
+    step: Number, momentum: Number, dampening: float, bias_corrected: bool = False
+) -> Number:
+    """β3 / (1 - β1), the decay of SGDS in units of lr · weight_decay (E22); 1 without momentum.
+
+    With ``bias_corrected`` it is E22's exact β3 (1 - β1^t) / (1 - β1), t the number of this step.
+    """
+    if not isinstance(momentum, Tensor) and momentum == 0:
+        return 1.0  # then torch's SGD does not dampen the gradient either
+    factor = (1 - dampening) / (1 - momentum)
+    return factor * (1 - momentum**step) if bias_corrected else factor
+
+
+def sgds(
+    params: Tensors,
+    grads: Tensors,
+    state: State,
+    *,
+    lr: Numbers,
+    momentum: Number = 0.0,
+    dampening: float = 0.0,
+    weight_decay: Numbers = 0.0,
+    nesterov: bool = False,
+    bias_corrected: bool = False,
+) -> Updated:
+    """SGD with stable decay (SWD-A8): decoupled, in proportion to the step that momentum makes."""
+    steps = spread(advance(state["step"]), len(params))
+    factors = [sgds_factor(s, momentum, dampening, bias_corrected) for s in steps]
+    options = dict(lr=lr, momentum=momentum, dampening=dampening, nesterov=nesterov)
+    return sgdw(params, grads, state, weight_decay=weight_decay, decay_factor=factors, **options)
