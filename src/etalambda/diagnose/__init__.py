@@ -11,6 +11,7 @@ from etalambda.diagnose.curvature import (
     hessian_vector_product,
 )
 from etalambda.diagnose.decay import decay_budget, intrinsic_lr, stats
+from etalambda.diagnose.equilibrium import Equilibrium, equilibrium
 from etalambda.diagnose.function_space import agreement, split_half_floor, total_variation
 from etalambda.diagnose.gradients import Homogeneity, gradient_noise_trace, homogeneity
 from etalambda.diagnose.lanczos import Spectrum, lanczos
@@ -20,6 +21,7 @@ from etalambda.diagnose.norms import effective_lr, weight_norms
 __all__ = [
     "AngularUpdates",
     "Curvature",
+    "Equilibrium",
     "Homogeneity",
     "Monitor",
     "Spectrum",
@@ -28,6 +30,7 @@ __all__ = [
     "curvature",
     "decay_budget",
     "effective_lr",
+    "equilibrium",
     "every",
     "gradient_noise_trace",
     "hessian_index",
