@@ -17,6 +17,8 @@ from etalambda.diagnose.gradients import Homogeneity, gradient_noise_trace, homo
 from etalambda.diagnose.lanczos import Spectrum, lanczos
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
+from etalambda.diagnose.ntk import empirical_ntk, predicted_ntk_decay
+from etalambda.diagnose.surface import direction_between, filter_normalized_direction, loss_slice
 
 __all__ = [
     "AngularUpdates",
@@ -29,16 +31,21 @@ __all__ = [
     "angle",
     "curvature",
     "decay_budget",
+    "direction_between",
     "effective_lr",
+    "empirical_ntk",
     "equilibrium",
     "every",
+    "filter_normalized_direction",
     "gradient_noise_trace",
     "hessian_index",
     "hessian_vector_product",
     "homogeneity",
     "intrinsic_lr",
     "lanczos",
+    "loss_slice",
     "predicted_angles",
+    "predicted_ntk_decay",
     "split_half_floor",
     "stats",
     "total_variation",
