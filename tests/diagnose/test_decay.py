@@ -9,7 +9,6 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from etalambda.diagnose import decay_budget, intrinsic_lr, stats
 from etalambda.diagnose.decay import decay_form, group_plans, v_mean
-from etalambda.diagnose.rehearsal import lr_factors
 
 
 def weight(n=4):
@@ -176,7 +175,3 @@ def test_a_scheduler_that_cannot_be_copied_is_refused_with_a_remedy():
     schedule.stream = (n for n in range(3))
     with pytest.raises(TypeError, match=r"StepLR cannot be copied.*lr factors as a list"):
         decay_budget(optimizer, steps=3, scheduler=schedule)
-
-
-def test_factors_of_a_callable():
-    assert lr_factors(lambda t: t, 3).tolist() == [0, 1, 2]

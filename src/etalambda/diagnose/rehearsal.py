@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from etalambda.theory.plan import factors
+
 Reading = list[tuple[float, float]]
 
 
@@ -49,36 +51,10 @@ def rehearse(
         return once.expand(steps, *once.shape)
     movers = _schedulers(scheduler)
     if movers is None:
-        return _with_factors(twins, lr_factors(scheduler, steps), read)
+        return _with_factors(twins, factors(scheduler, steps), read)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about the order of calls that we rehearse
         return _with_schedulers(optimizers, twins, movers, steps, read, scheduler_every)
-
-
-def lr_factors(schedule: Sequence[float] | Tensor | Callable[[int], float], steps: int) -> Tensor:
-    """The first ``steps`` factors of a schedule given as numbers or as ``step -> factor``.
-
-    Raises:
-        ValueError: If there are fewer than ``steps``, or one is negative or not finite.
-
-    Example:
-        >>> lr_factors(lambda step: 1 / (1 + step), 2)
-        tensor([1.0000, 0.5000], dtype=torch.float64)
-    """
-    if callable(schedule):
-        schedule = [schedule(step) for step in range(steps)]
-    factors = torch.as_tensor(schedule, dtype=torch.float64).flatten()
-    if len(factors) < steps:
-        raise ValueError(
-            f"the schedule has {len(factors)} factors for steps={steps}; "
-            "give one a step, or a callable step -> factor"
-        )
-    factors = factors[:steps]
-    bad = ~(torch.isfinite(factors) & (factors >= 0))
-    if bad.any():
-        step = int(bad.nonzero()[0])
-        raise ValueError(f"the schedule's factor at step {step} is {factors[step].item()}")
-    return factors
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:

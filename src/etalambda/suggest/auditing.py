@@ -60,7 +60,7 @@ def audit(
         group   tensors parameters weight decay        K          τ (steps)   shrink
         0             1      1.0 k         0.01     0.02            100,000   1.98 %
         INERT       group 0: K = 0.02 < 0.2: decay shrinks these weights by 1.98 % in the whole run
-                    > print(el.suggest(optimizer="adamw", lr=0.001, steps=2000))  [K ruler: GPT-3 spends 0.3]
+                    > print(el.suggest(optimizer="adamw", lr=0.001, steps=2000))  [K ruler: ...
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
