@@ -11,9 +11,22 @@ from etalambda.diagnose.decay import decay_budget, stats
 from etalambda.suggest.audit_table import Audit
 from etalambda.suggest.auditing import audit
 from etalambda.suggest.findings import Finding
+from etalambda.suggest.suggesting import suggest
+from etalambda.suggest.suggestion import Prediction, Suggestion
+from etalambda.theory.plan import DecayBudget
 
-__all__ = ["Audit", "Finding", "audit", "decay_budget", "stats"]
-EXPERIMENTAL: frozenset[str] = frozenset({"Finding"})
+__all__ = [
+    "Audit",
+    "DecayBudget",
+    "Finding",
+    "Prediction",
+    "Suggestion",
+    "audit",
+    "decay_budget",
+    "stats",
+    "suggest",
+]
+EXPERIMENTAL: frozenset[str] = frozenset({"Finding", "Prediction"})
 
 
 class _CallableRoom(ModuleType):

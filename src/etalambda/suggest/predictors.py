@@ -1,0 +1,230 @@
+"""Every published rule for λ as one small pure function on a `Plan`, so that they can be compared.
+
+A predictor returns λ for torch's ``weight_decay`` at the peak of the schedule, or raises
+`NotApplicable` with the reason. Rules speak different units; here all become a decay budget first,
+
+    λ = K / (gain Σ m_t η_t)        K over the run, m_t the schedule of λ, gain of the optimizer
+    λ = K_peak / (gain η_max T)     for rules that speak of the peak
+
+The constants come from where each docstring says. Those that nobody has verified here are called
+"unverified". Rules disagree by factors of 3 to 10; the spread is part of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etalambda.suggest.recipes import power_lines_timescale
+from etalambda.theory import budget
+
+ONE_PASS = 2.0
+MANY_PASSES_BUDGET = 17.0
+CHINCHILLA = 20.0
+
+
+class NotApplicable(ValueError):
+    """This rule has nothing to say about the plan; the message says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known about a run before it starts. Unknown numbers are None.
+
+    ``batch_size``, ``dataset_size`` count the same thing: tokens for language models, samples
+    otherwise. ``lr_factors`` and ``decay_factors`` have one entry a step. ``gain`` is that of
+    `etalambda.theory.budget.gain`.
+    """
+
+    optimizer: str
+    lr: float
+    steps: int
+    lr_factors: Tensor = field(repr=False)
+    decay_factors: Tensor = field(repr=False)
+    gain: float = 1.0
+    batch_size: float | None = None
+    dataset_size: float | None = None
+    parameters: float | None = None
+    reference: Mapping[str, Any] | None = None
+    coefficient: float | None = None
+
+    @property
+    def passes(self) -> float | None:
+        """How often the run sees its data."""
+        if self.batch_size is None or self.dataset_size is None:
+            return None
+        return self.steps * self.batch_size / self.dataset_size
+
+    @property
+    def tokens_per_parameter(self) -> float | None:
+        """Data seen per parameter, repeats included."""
+        if self.batch_size is None or self.parameters is None:
+            return None
+        return self.steps * self.batch_size / self.parameters
+
+    def at_budget(self, total: float) -> float:
+        """λ₀ such that Σ m_t η_t λ₀ · gain = ``total`` over the whole run."""
+        spent = (self.lr_factors * self.decay_factors).sum().item() * self.lr * self._gain()
+        return total / spent
+
+    def at_rate(self, rate: float) -> float:
+        """λ₀ such that a step at the peak lr decays by ``rate``."""
+        return rate / (self.lr * self.lr_factors.max().item() * self._gain())
+
+    def at_peak_budget(self, total: float) -> float:
+        """λ₀ such that the rate at the peak, kept for the whole run, would spend ``total``."""
+        return self.at_rate(total / self.steps)
+
+    def need(self, *names: str) -> None:
+        """Raise `NotApplicable` for what this rule must know and does not."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise NotApplicable(f"needs {' and '.join(missing)}")
+
+    def _gain(self) -> float:
+        if math.isnan(self.gain):
+            form = budget.form(self.optimizer)
+            raise NotApplicable(
+                "needs v_mean, the mean squared gradient of a short run"
+                if form == "stable"
+                else "L2 inside an adaptive optimizer has no decay rate; use its decoupled form"
+            )
+        return self.gain
+
+
+def target_budget(passes: float | None, tokens_per_parameter: float | None) -> tuple[float, str]:
+    """K* of the regime, over the schedule, and the words that say why.
+
+    Up to two passes: half of Power Lines' K at the peak (their lr falls linearly to 0),
+    1/(2 · 1.084) TPP^0.527, at 20 tokens per parameter if TPP is unknown. More passes: 17, what the
+    ResNet recipes spend. Unknown: treated as one pass. The edge at two passes and both levels are
+    guesses from the calibration table.
+
+    Example:
+        >>> target_budget(1, 20)[0], target_budget(200, None)[0]
+        (2.23..., 17.0)
+    """
+    if passes is not None and passes > ONE_PASS:
+        return MANY_PASSES_BUDGET, f"{passes:.3g} passes: the ResNet recipes' K"
+    tpp = CHINCHILLA if tokens_per_parameter is None else tokens_per_parameter
+    known = "" if tokens_per_parameter is not None else ", assumed"
+    regime = "one pass" if passes is not None else "passes unknown, taken as one"
+    return 0.5 / power_lines_timescale(tpp), f"{regime}: Power Lines at TPP {tpp:.3g}{known}"
+
+
+def decay_budget(plan: Plan) -> float:
+    """λ₀ with Σ m_t η_t λ₀ = K*(regime); see `target_budget`.
+
+    Source: the K ruler (`recipes`) for many passes, Bergsma et al. 2025 for one.
+    Domain: every optimizer with a decay rate. Fails: K* is known to a factor of about 3; small
+    tasks with little noise need none of it.
+    """
+    return plan.at_budget(target_budget(plan.passes, plan.tokens_per_parameter)[0])
+
+
+def ema_timescale(plan: Plan) -> float:
+    """τ of √passes epochs: the geometric middle of Wang & Aitchison's admissible 1 ... passes.
+
+    Source: Wang & Aitchison 2024 (2405.13698): the optimal timescale in epochs hardly moves with
+    model or dataset size and lies between one epoch and the whole run. The middle is our choice.
+    Domain: several passes. Fails: says nothing about one pass.
+    """
+    plan.need("batch_size", "dataset_size")
+    passes = plan.passes or 0.0
+    if passes <= 1:
+        raise NotApplicable("needs more than one pass over the data")
+    return plan.at_peak_budget(math.sqrt(passes))
+
+
+def power_lines(plan: Plan) -> float:
+    """τ/T = 1.084 TPP^(-0.527) at the peak lr; the constant is unverified here.
+
+    Source: Bergsma et al. 2025 (2505.13738), AdamW language models of 111M to 3.3B, one pass.
+    Fails: for several passes, where published optima are up to 30 times larger (2509.14786).
+    """
+    if plan.passes is not None and plan.passes > ONE_PASS:
+        raise NotApplicable("fitted on one pass over the data")
+    plan.need("batch_size", "parameters")
+    return plan.at_peak_budget(1 / power_lines_timescale(plan.tokens_per_parameter or CHINCHILLA))
+
+
+def loshchilov_hutter(plan: Plan) -> float:
+    """r = λ_norm √(B/(D T)) a step, T in epochs, λ_norm = 0.05 (unverified).
+
+    Source: Loshchilov & Hutter 2019, section 3 and appendix B.1: their λ is multiplied by the
+    schedule but not by the lr, so torch's λ is theirs over the lr.
+    Domain: image classification, many passes. Fails: the exponent 1/2 in T is not what later
+    work finds (0 or -1).
+    """
+    plan.need("batch_size", "dataset_size")
+    passes = plan.passes or 0.0
+    rate = 0.05 * math.sqrt(float(plan.batch_size or 0) / (float(plan.dataset_size or 1) * passes))
+    return plan.at_rate(rate)
+
+
+def time_to_peak(plan: Plan) -> float:
+    """λ = c/T: the run reaches its best accuracy as it ends, or as its lr first drops.
+
+    Source: Lewkowycz & Gur-Ari 2020, section 3. ``coefficient`` is c as decay done, K; without it
+    2 · 0.64, from their c = 0.0065625 epochs (lr 0.2, momentum 0.9, 48.8 steps an epoch), doubled
+    because c measured at a large λ is about half of c at a small one (their figure S4).
+    Domain: overparameterized networks at a constant lr, SGD. Fails: after an lr drop it decays too
+    little (their figure S10); underparameterized networks (S7, S8).
+    """
+    spent = 1.28 if plan.coefficient is None else plan.coefficient
+    high = plan.lr_factors >= plan.lr_factors.max() / 2
+    first_drop = int(torch.where(high)[0].max()) + 1
+    active = (plan.lr_factors * plan.decay_factors)[:first_drop].sum().item()
+    return spent / (active * plan.lr * plan._gain())
+
+
+def tenth_over_epochs(plan: Plan) -> float:
+    """λ = 0.1/epochs for SGD and stable decay, 0.1/(epochs · lr) for decoupled decay.
+
+    Source: Xie et al. 2022, table 3 (three candidates a decade apart) and B.1 (λ_W = λ_L2/η).
+    Domain: ResNets on CIFAR with SGD at lr 0.1, momentum 0.9, batch 128, 50 to 2000 epochs (asked
+    for 10 at least here). Fails: it knows neither lr nor batch size.
+    """
+    plan.need("batch_size", "dataset_size")
+    if (plan.passes or 0.0) < 10:
+        raise NotApplicable("tabulated for 50 to 2000 passes over the data")
+    base = 0.1 / (plan.passes or 1.0)
+    form = budget.form(plan.optimizer, decoupled=True)
+    return base / plan.lr if form == "plain" and "sgd" not in plan.optimizer.lower() else base
+
+
+def anchored(plan: Plan) -> float:
+    """The reference run's K, scaled for data: the same K for several passes, TPP^0.527 for one.
+
+    At one pass and lr ∝ √B this is nanochat's λ ∝ √B/D. Lr, batch size and width enter through K.
+    Source: `decay_budget`'s, with the level taken from a run that was tuned.
+    Domain: the same task and recipe at another scale. Fails: if the reference was not tuned.
+    """
+    plan.need("reference")
+    known = dict(plan.reference or {})
+    total = float(known["budget"])
+    tpp, before = plan.tokens_per_parameter, known.get("tokens_per_parameter")
+    one_pass = plan.passes is None or plan.passes <= ONE_PASS
+    if one_pass and tpp is not None and before:
+        total *= (tpp / before) ** 0.527
+    return plan.at_budget(total)
+
+
+PREDICTORS: dict[str, Callable[[Plan], float]] = {
+    "anchored": anchored,
+    "decay_budget": decay_budget,
+    "ema_timescale": ema_timescale,
+    "power_lines": power_lines,
+    "loshchilov_hutter": loshchilov_hutter,
+    "time_to_peak": time_to_peak,
+    "tenth_over_epochs": tenth_over_epochs,
+}
+"""Name -> predictor, in the order in which `suggest` prints them."""
+
+VALIDATED: dict[str, str] = {}
+"""Predictor -> the evidence that its median regret is small enough to be a default."""
