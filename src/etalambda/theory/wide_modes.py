@@ -29,7 +29,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, from_numpy
+from torch import Tensor, exp, from_numpy
 
 from etalambda.theory._arrays import ArrayLike, float64, nonnegative, positive
 
@@ -129,6 +129,31 @@ def mode(
     target, initial = float64(target=target, initial=initial)
     h, r = response(t.numpy(), degree, eigenvalue.numpy(), decay.numpy())
     return from_numpy(np.asarray(h)) * initial + from_numpy(np.asarray(r)) * target
+
+
+def kernel_at(t: ArrayLike, degree: float, weight_decay: float, kernel: ArrayLike) -> Tensor:
+    """Θ_t = e^(-2(k-1)λt) Θ_0, eq. (2): the kernel decays above degree 1 and grows below.
+
+    Args:
+        t: Times, any shape T.
+        degree: k.
+        weight_decay: λ.
+        kernel: Θ_0, any shape.
+
+    Returns:
+        float64, shape T + that of ``kernel``.
+
+    Raises:
+        ValueError: If t, degree or weight_decay is negative or NaN.
+
+    Example:
+        >>> kernel_at([0.0, 1.0], 2, 0.5, [[4.0]]).flatten()
+        tensor([4.0000, 1.4715], dtype=torch.float64)
+    """
+    check_degree(degree)
+    (kernel,), (t, decay) = float64(kernel=kernel), nonnegative(t=t, weight_decay=weight_decay)
+    shrink = exp(-2 * (degree - 1) * decay * t)
+    return shrink.reshape(*t.shape, *(1 for _ in kernel.shape)) * kernel
 
 
 def peak_time(degree: float, eigenvalue: ArrayLike, weight_decay: ArrayLike) -> Tensor:
