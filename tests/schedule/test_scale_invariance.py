@@ -1,0 +1,246 @@
+"""Scale-invariant weights: precision and recall 1 on networks where the answer is known."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from etalambda.schedule import param_groups, scale_invariant_parameters
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
+            )
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
+        return F.relu(y + self.shortcut(x))
+
+
+def resnet18(width=8, zero_init=False):
+    plan, n = [], width
+    for out, stride in zip((width, 2 * width, 4 * width, 8 * width), (1, 2, 2, 2)):
+        plan += [BasicBlock(n, out, stride), BasicBlock(out, out, 1)]
+        n = out
+    stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    model = nn.Sequential(
+        *stem, *plan, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, 10)
+    )
+    for module in model.modules():
+        if zero_init and isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
+    return model
+
+
+def vgg16(width=4, norm=False):
+    layers, n = [], 3
+    for out in (1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M"):
+        if out == "M":
+            layers += [nn.MaxPool2d(2)]
+            continue
+        layers += [nn.Conv2d(n, out * width, 3, padding=1)]
+        layers += [nn.BatchNorm2d(out * width)] if norm else []
+        layers += [nn.ReLU(inplace=True)]
+        n = out * width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(n, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+class HandNorm(nn.Module):
+    """RMS norm written out, as most language models have it."""
+
+    def __init__(self, d, gain=True):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(d)) if gain else None
+
+    def forward(self, x):
+        y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return y if self.gain is None else y * self.gain
+
+
+class Attention(nn.Module):
+    def __init__(self, d, heads, norm):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.o = (nn.Linear(d, d, bias=False) for _ in range(4))
+        self.qn, self.kn = norm(d // heads), norm(d // heads)
+
+    def forward(self, x):
+        b, t, d = x.shape
+        q, k, v = (f(x).view(b, t, self.heads, -1) for f in (self.q, self.k, self.v))
+        q, k, v = (z.transpose(1, 2) for z in (self.qn(q), self.kn(k), v))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(y.transpose(1, 2).reshape(b, t, d))
+
+
+class GPT(nn.Module):
+    """Pre-LN blocks with QK-norm: only the query and key matrices feed a norm alone."""
+
+    def __init__(self, d=16, heads=2, layers=2, vocab=13, norm=nn.LayerNorm, embed_norm=False):
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(vocab, d), nn.Embedding(8, d)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    nn.LayerNorm(d),
+                    Attention(d, heads, norm),
+                    nn.LayerNorm(d),
+                    nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d)),
+                ]
+            )
+            for _ in range(layers)
+        )
+        self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, vocab, bias=False)
+        self.embed_norm = HandNorm(d, gain=False) if embed_norm else None
+
+    def forward(self, idx, targets=None):
+        x = self.wte(idx)
+        if self.embed_norm is not None:
+            x = self.embed_norm(x)
+        x = x + self.wpe(torch.arange(idx.shape[1]))
+        for n1, attention, n2, mlp in self.blocks:
+            x = x + attention(n1(x))
+            x = x + F.dropout(mlp(n2(x)), 0.1, self.training)
+        logits = self.head(self.norm(x))
+        if targets is None:
+            return {"logits": logits}
+        return {"logits": logits, "loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
+
+
+class LSTM(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.lstm, self.out = nn.Embedding(9, 8), nn.LSTM(8, 8, 2), nn.Linear(8, 9)
+
+    def forward(self, idx):
+        return self.out(self.lstm(self.embed(idx))[0])
+
+
+IMAGES = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+TOKENS = torch.randint(0, 9, (4, 8), generator=torch.Generator().manual_seed(1))
+
+
+def convolutions(model):
+    return {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+
+
+def query_and_key(model):
+    return {n for n, _ in model.named_parameters() if n.endswith((".q.weight", ".k.weight"))}
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "truth"),
+    [
+        (resnet18(), IMAGES, convolutions),
+        (resnet18(zero_init=True), IMAGES, convolutions),
+        (vgg16(), IMAGES, lambda m: set()),
+        (vgg16(norm=True), IMAGES, convolutions),
+        (GPT(), TOKENS, query_and_key),
+        (GPT(), (TOKENS, TOKENS), query_and_key),
+        (GPT(norm=nn.RMSNorm), {"idx": TOKENS}, query_and_key),
+        (GPT(norm=HandNorm), TOKENS, query_and_key),
+        (GPT(embed_norm=True), TOKENS, lambda m: query_and_key(m) | {"wte.weight"}),
+        (LSTM(), TOKENS, lambda m: set()),
+    ],
+    ids=str.split("resnet zero-init vgg vgg-bn gpt gpt-loss gpt-rms gpt-hand gpt-embed lstm"),
+)
+def test_precision_and_recall_are_one(model, batch, truth):
+    assert set(scale_invariant_parameters(model, batch)) == truth(model)
+
+
+def test_bf16_gives_the_same_answer():
+    model = resnet18().bfloat16()
+    assert set(scale_invariant_parameters(model, IMAGES.bfloat16())) == convolutions(model)
+
+
+def test_everything_is_left_as_it_was():
+    model = resnet18()
+    model[4].eval()
+    model(IMAGES).sum().backward()
+    modes = [m.training for m in model.modules()]
+    before, grads = copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]
+    images, state = IMAGES.clone(), torch.get_rng_state()
+    found = scale_invariant_parameters(model, images)
+    assert modes == [m.training for m in model.modules()]
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(torch.equal(g, p.grad) for g, p in zip(grads, model.parameters()))
+    assert torch.equal(images, IMAGES)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.requires_grad and p is dict(model.named_parameters())[n] for n, p in found.items())
+
+
+def test_a_failing_forward_restores_the_modes():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval()
+    with pytest.raises(RuntimeError):
+        scale_invariant_parameters(model, torch.randn(4, 5))
+    assert not model.training
+
+
+def test_a_norm_kept_in_eval_mode_normalises_nothing():
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[1].eval()
+            return self
+
+    model = Frozen(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    assert scale_invariant_parameters(model, torch.randn(6, 3)) == {}
+
+
+def test_bias_in_front_of_a_layer_norm_breaks_the_symmetry_even_at_zero():
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    nn.init.zeros_(model[0].bias)
+    assert scale_invariant_parameters(model, torch.randn(6, 3)) == {}
+    model[0].bias = None
+    assert list(scale_invariant_parameters(model, torch.randn(6, 3))) == ["0.weight"]
+
+
+def test_an_epsilon_that_rules_is_no_invariance():
+    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.LayerNorm(4, eps=1e-5), nn.Linear(4, 2))
+    assert list(scale_invariant_parameters(model, torch.randn(6, 3))) == ["0.weight"]
+    assert scale_invariant_parameters(model, 1e-4 * torch.randn(6, 3)) == {}
+
+
+def test_in_place_writes_through_views_are_seen():
+    class Write(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4, bias=False), nn.Linear(3, 4, bias=False)
+
+        def forward(self, x):
+            y = F.normalize(self.a(x), dim=-1)
+            z = y[:, :2]
+            y[:, 2:] = self.b(x)[:, 2:]
+            return y, z
+
+    assert list(scale_invariant_parameters(Write(), torch.randn(6, 3))) == ["a.weight"]
+
+
+def test_found_weights_get_their_own_group():
+    model = resnet18()
+    groups = param_groups(model, 0.1).split(scale_invariant_parameters(model, IMAGES))
+    assert [len(g["params"]) for g in groups] == [1, 41, 20]
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "error", "message"),
+    [
+        (nn.Linear(3, 2), (torch.randn(2, 3), torch.randn(2)), TypeError, r"batch\[0\]"),
+        (nn.Linear(3, 2).requires_grad_(False), torch.randn(2, 3), ValueError, "no trainable"),
+        (nn.Linear(3, 2, device="meta"), torch.randn(2, 3), ValueError, "meta device"),
+        (lambda x: x, torch.randn(2, 3), TypeError, r"torch\.nn\.Module"),
+    ],
+)
+def test_errors_teach(model, batch, error, message):
+    with pytest.raises(error, match=message):
+        scale_invariant_parameters(model, batch)
