@@ -1,0 +1,78 @@
+"""The lr x weight_decay map, and error against λ and against K for several training lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from etalambda.lab.figures.grid import MapGrid, edges, iso_lines, outline, positions
+from etalambda.lab.figures.style import FAINT, INK, MUTED, figure, house_style, shades
+
+COLOURS = "cividis_r"
+POINTS_SHOWN = 12.0  # errors further than this above the best share the darkest colour
+
+
+@house_style
+def lr_lambda_map(grid: MapGrid, title: str = "validation error %") -> Any:
+    """Mean validation error; the best cell, its basin, lines of equal lr · λ, diverged hatched."""
+    made, (axis,) = figure(7.2, 5.2)
+    px, py = positions(grid.weight_decays), positions(grid.lrs)
+    x, y = edges(px), edges(py)
+    low = 100 * grid.val[grid.best]
+    limits = dict(vmin=low, vmax=min(low + POINTS_SHOWN, 100 * np.nanmax(grid.val)))
+    mesh = axis.pcolormesh(x, y, 100 * grid.val, cmap=COLOURS, edgecolors="none", **limits)
+    made.colorbar(mesh, ax=axis, label=title, extend="max", shrink=0.85)
+    for i, j in np.argwhere(grid.diverged):
+        axis.fill_between([x[j], x[j + 1]], y[i], y[i + 1], fc="none", ec=FAINT, hatch="////", lw=0)
+    _overlay(axis, grid, x, y)
+    row, column = grid.best
+    axis.plot(px[column], py[row], "*", color="white", mec=INK, ms=15)
+    axis.set_xticks(px[::2], [f"{v:.2g}" for v in grid.weight_decays[::2]])
+    axis.set_yticks(py[::2], [f"{v:.2g}" for v in grid.lrs[::2]])
+    axis.set(xlabel="weight_decay", ylabel="lr", xlim=x[[0, -1]], ylim=y[[0, -1]])
+    axis.set_title(f"{title}, mean of {grid.seeds} seeds", pad=20)
+    axis.grid(False)
+    return made
+
+
+def _overlay(axis: Any, grid: MapGrid, x: np.ndarray, y: np.ndarray) -> None:
+    for xs, ys in outline(grid.basin(), x, y):
+        axis.plot(xs, ys, color="white", lw=3.2, solid_capstyle="round")
+        axis.plot(xs, ys, color=INK, lw=1.6, solid_capstyle="round")
+    for level, xs, ys in iso_lines(x, y):
+        axis.plot(xs, ys, "--", color=INK, lw=0.9, alpha=0.55)
+        if ys[0] > y[-1] - 1e-9:  # the line leaves through the top: its name stands above it
+            place = dict(ha="center", va="bottom", fontsize=9, color=MUTED)
+            axis.text(xs[0], y[-1], f"1e{level:.0f}", **place)
+    axis.text(x[0], y[-1], "lr · λ = ", ha="right", va="bottom", fontsize=9, color=MUTED)
+
+
+@house_style
+def length_panels(lengths: dict[str, np.ndarray], lr: float) -> list[Any]:
+    """Validation error at one lr against λ and against K, a line a training length."""
+    ours = np.isclose(lengths["lr"], lr) & ~lengths["diverged"].astype(bool)
+    table = {key: column[ours] for key, column in lengths.items()}
+    return [
+        _against(table, "weight_decay", "weight_decay λ", f"Against λ, at lr {lr:.3g}"),
+        _against(table, "K", "decay budget K = Σ lr · λ", f"Against K, at lr {lr:.3g}"),
+    ]
+
+
+def _against(table: dict[str, np.ndarray], x: str, label: str, title: str) -> Any:
+    made, (axis,) = figure(5.4, 3.8)
+    epochs = np.unique(table["epochs"])
+    for colour, length in zip(shades(len(epochs)), epochs):
+        ours = (table["epochs"] == length) & (table["weight_decay"] > 0)
+        decays = np.unique(table["weight_decay"][ours])
+        cells = [ours & (table["weight_decay"] == decay) for decay in decays]
+        places = [table[x][cell].mean() for cell in cells]
+        errors = [100 * table["val_error"][cell] for cell in cells]
+        middle = np.array([e.mean() for e in errors])
+        spread = np.array([e.std(ddof=1) if len(e) > 1 else 0.0 for e in errors])
+        axis.plot(places, middle, "o-", ms=4, color=colour, label=f"{length:.0f} epochs")
+        axis.fill_between(places, middle - spread, middle + spread, color=colour, alpha=0.18, lw=0)
+    axis.set_xscale("log")
+    axis.set(xlabel=label, ylabel="validation error %", title=title)
+    axis.legend()
+    return made
