@@ -4,6 +4,7 @@ Quantities are plain functions; a `Monitor` decides when they are taken.
 """
 
 from etalambda.diagnose.angles import AngularUpdates, angle, predicted_angles
+from etalambda.diagnose.covariance import CovarianceConstants, covariance_constants
 from etalambda.diagnose.curvature import (
     Curvature,
     curvature,
@@ -18,17 +19,21 @@ from etalambda.diagnose.lanczos import Spectrum, lanczos
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
 from etalambda.diagnose.ntk import empirical_ntk, predicted_ntk_decay
+from etalambda.diagnose.sinks import LivePanel, tensorboard
 from etalambda.diagnose.surface import direction_between, filter_normalized_direction, loss_slice
 
 __all__ = [
     "AngularUpdates",
+    "CovarianceConstants",
     "Curvature",
     "Equilibrium",
     "Homogeneity",
+    "LivePanel",
     "Monitor",
     "Spectrum",
     "agreement",
     "angle",
+    "covariance_constants",
     "curvature",
     "decay_budget",
     "direction_between",
@@ -48,7 +53,16 @@ __all__ = [
     "predicted_ntk_decay",
     "split_half_floor",
     "stats",
+    "tensorboard",
     "total_variation",
     "weight_norms",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"Curvature", "Spectrum", "hessian_vector_product"})
+EXPERIMENTAL: frozenset[str] = frozenset(
+    {
+        "Curvature",
+        "CovarianceConstants",
+        "covariance_constants",
+        "Spectrum",
+        "hessian_vector_product",
+    }
+)

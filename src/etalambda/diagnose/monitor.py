@@ -72,6 +72,7 @@ class Monitor:
         self._rows: list[dict[str, Any]] = []
         self._step = 0
         self._spent: list[float] = []
+        self._sinks: list[Callable[[dict[str, Any]], Any]] = []
         self._handle = self._optimizers[-1].register_step_post_hook(self._after_step)
 
     def _after_step(self, *_: Any) -> None:
@@ -81,6 +82,19 @@ class Monitor:
         self._spent = [k + rate for k, rate in zip(spent, rates)]
         if self._when(self._step):
             self._rows.append({"step": self._step, **_flatten("K", self._spent), **self._measure()})
+            for sink in self._sinks:
+                sink(self.last)
+
+    def to(self, *sinks: Callable[[dict[str, Any]], Any]) -> "Monitor":
+        """Hand every new row to these functions, such as `tensorboard` or a `LivePanel`.
+
+        A sink reads its row at once, so quantities that are tensors on a GPU are waited for.
+
+        Returns:
+            This monitor, so that it can be made and connected in one line.
+        """
+        self._sinks += sinks
+        return self
 
     def _measure(self) -> dict[str, Any]:
         if not self._quantities:
