@@ -79,6 +79,7 @@ class Attention(nn.Module):
         b, t, d = x.shape
         q, k, v = (f(x).view(b, t, self.heads, -1) for f in (self.q, self.k, self.v))
         q, k, v = (z.transpose(1, 2) for z in (self.qn(q), self.kn(k), v))
+        v = torch.cat([v.new_empty(b, self.heads, 0, v.shape[-1]), v], 2)  # as caches do
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o(y.transpose(1, 2).reshape(b, t, d))
 
@@ -117,6 +118,18 @@ class GPT(nn.Module):
         return {"logits": logits, "loss": F.cross_entropy(logits.flatten(0, 1), targets.flatten())}
 
 
+class PostNorm(nn.Module):
+    """Norm after the attention (OLMo 2): all four matrices are invariant."""
+
+    def __init__(self, d=16):
+        super().__init__()
+        self.attention = Attention(d, 2, HandNorm)
+        self.norm, self.out = HandNorm(d), nn.Linear(d, 3)
+
+    def forward(self, x):
+        return self.out(x + self.norm(self.attention(x)))
+
+
 class LSTM(nn.Module):
     def __init__(self):
         super().__init__()
@@ -150,9 +163,12 @@ def query_and_key(model):
         (GPT(norm=nn.RMSNorm), {"idx": TOKENS}, query_and_key),
         (GPT(norm=HandNorm), TOKENS, query_and_key),
         (GPT(embed_norm=True), TOKENS, lambda m: query_and_key(m) | {"wte.weight"}),
+        (PostNorm(), torch.randn(2, 5, 16), lambda m: {f"attention.{x}.weight" for x in "qkvo"}),
         (LSTM(), TOKENS, lambda m: set()),
     ],
-    ids=str.split("resnet zero-init vgg vgg-bn gpt gpt-loss gpt-rms gpt-hand gpt-embed lstm"),
+    ids=str.split(
+        "resnet zero-init vgg vgg-bn gpt gpt-loss gpt-rms gpt-hand gpt-embed post-norm lstm"
+    ),
 )
 def test_precision_and_recall_are_one(model, batch, truth):
     assert set(scale_invariant_parameters(model, batch)) == truth(model)
@@ -205,10 +221,26 @@ def test_bias_in_front_of_a_layer_norm_breaks_the_symmetry_even_at_zero():
     assert list(scale_invariant_parameters(model, torch.randn(6, 3))) == ["0.weight"]
 
 
-def test_an_epsilon_that_rules_is_no_invariance():
+def test_the_epsilon_of_a_norm_hides_no_small_weight():
     model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.LayerNorm(4, eps=1e-5), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].weight.mul_(1e-3)
     assert list(scale_invariant_parameters(model, torch.randn(6, 3))) == ["0.weight"]
-    assert scale_invariant_parameters(model, 1e-4 * torch.randn(6, 3)) == {}
+
+
+def test_number_overrules_structure():
+    """A forward pass that reads a value out of the graph: no degree follows it, a number does."""
+
+    class Leak(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Linear(3, 4, bias=False)
+
+        def forward(self, x):
+            y = self.w(x)
+            return F.normalize(y, dim=-1) * (1 + y.detach().norm().item())
+
+    assert scale_invariant_parameters(Leak(), torch.randn(6, 3)) == {}
 
 
 def test_in_place_writes_through_views_are_seen():

@@ -115,6 +115,8 @@ def _add(call: Call, inputs: Inputs) -> list[Degrees]:
 
 
 def _is_neutral_term(term: Any) -> bool:
+    if isinstance(term, Tensor) and term.numel() == 0:  # a key-value cache starts empty
+        return True
     return (not isinstance(term, Tensor) or term.dim() == 0) and _is_neutral(term)
 
 

@@ -9,9 +9,11 @@ angles to themselves,
 and those are the weights that AdamC's correction (Defazio 2025) is made for: the weights in front
 of a norm, not the norm's own gains.
 
-Found by structure (``degrees``: the output has degree 0 in w), then confirmed by number, on a copy
-of the weights that is jittered so that a branch which starts at zero counts: ⟨w, g⟩ vanishes and
-doubling w leaves the output alone, both measured against what a random change of w does.
+Found by structure (``degrees``: the output has degree 0 in w), then confirmed by number: ⟨w, g⟩
+vanishes and doubling w leaves the output alone, both measured against what a random change of w
+does. The numbers are taken on a copy: jittered, so that a branch which starts at zero counts, and
+with the candidates enlarged, so that a norm's ε does not (weights of a fresh model can lie below
+it; trained ones do not).
 
 Departures from the paper: invariance is asked of one tensor at a time. A linear layer with a bias
 in front of a layer norm is invariant in (w, b) together but not in w alone, and is not listed.
@@ -30,9 +32,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from etalambda.schedule.degrees import DegreeMode
 from etalambda.schedule.kinds import clean_name
 
-# A radial change may do this share of what a random change of the same size does. The ε of a norm
-# does not vanish; where it rules (activations below its square root), w is not invariant.
+# A radial change may do this share of what a random change of the same size does.
 _TOLERANCE = 0.02
+# Powers of two: scaling by them is exact. Half precision has less room above.
+_ENLARGE, _ENLARGE_HALF = 1024.0, 64.0
 
 
 def scale_invariant_parameters(model: nn.Module, batch: Any) -> dict[str, nn.Parameter]:
@@ -158,6 +161,8 @@ def _by_number(
     kwargs: dict,
 ) -> list[str]:
     weights = {name: _jittered(p) for name, p in params.items()}
+    for name in found:
+        weights[name] *= _ENLARGE_HALF if weights[name].dtype == torch.float16 else _ENLARGE
     found = _orthogonal(model, weights, found, args, kwargs)
 
     @torch.no_grad()
