@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as torch_schedulers
 
+import etalambda as el
 from etalambda.diagnose import decay_budget, intrinsic_lr, stats
 from etalambda.diagnose.decay import decay_form, group_plans, v_mean
 
@@ -175,3 +176,36 @@ def test_a_scheduler_that_cannot_be_copied_is_refused_with_a_remedy():
     schedule.stream = (n for n in range(3))
     with pytest.raises(TypeError, match=r"StepLR cannot be copied.*lr factors as a list"):
         decay_budget(optimizer, steps=3, scheduler=schedule)
+
+
+def test_our_scheduler_and_tie_are_rehearsed():
+    optimizer = adamw(lr=0.1)
+    handle = el.tie(optimizer, "matched")
+    half = torch_schedulers.LinearLR(optimizer, 1.0, 0.0, total_iters=100)
+    budgets = decay_budget(optimizer, steps=100, scheduler=half)
+    assert budgets[0] == pytest.approx(0.1 * 0.1 * sum((1 - t / 100) ** 2 for t in range(100)))
+    assert optimizer.param_groups[0]["weight_decay"] == 0.1
+    by_factors = decay_budget(optimizer, steps=100, scheduler=lambda t: 1 - t / 100)
+    assert by_factors == pytest.approx(budgets)
+    handle.remove()
+    ours = el.Scheduler(optimizer, weight_decay=lambda t: 0.5**t)
+    assert decay_budget(optimizer, steps=3, scheduler=ours) == pytest.approx([0.1 * 0.1 * 1.75])
+    assert ours.ticks == 0
+
+
+def test_a_feedback_rule_cannot_be_rehearsed_and_says_so():
+    from etalambda.schedule import MatchedAnnealing
+
+    optimizer = adamw()
+    ours = el.Scheduler(optimizer, weight_decay=MatchedAnnealing())
+    with pytest.raises(TypeError, match="Scheduler cannot run ahead"):
+        decay_budget(optimizer, steps=3, scheduler=ours)
+
+
+def test_real_adams():
+    w = weight()
+    optimizer = el.AdamS([w], lr=0.1, weight_decay=0.01)
+    assert math.isnan(intrinsic_lr(optimizer)[0])
+    w.grad = torch.full((4,), 2.0)
+    optimizer.step()
+    assert intrinsic_lr(optimizer)[0] == pytest.approx(0.1 * 0.01 / 2)

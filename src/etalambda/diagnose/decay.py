@@ -163,8 +163,8 @@ def decay_budget(
         optimizers: One torch optimizer, or several that step together.
         steps: Optimizer steps still to come.
         scheduler: What will move lr, λ or momentum meanwhile: a torch scheduler, ours, a list of
-            them, a ``tie`` handle, or lr factors (a sequence of at least ``steps`` numbers or a
-            callable ``step -> factor``). It is rehearsed on a copy and stays where it is.
+            them, or lr factors (a sequence of at least ``steps`` numbers or a callable ``step ->
+            factor``). It is rehearsed on a copy and stays where it is. A ``tie`` needs no mention.
         scheduler_every: Optimizer steps between two steps of the scheduler. With a scheduler that
             steps once an epoch, the number of steps in an epoch.
 

@@ -46,6 +46,12 @@ def rehearse(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     twins = [_twin(unwrapped(optimizer)) for optimizer in optimizers]
+    measure = read
+
+    def read(twins: Sequence[Optimizer]) -> Reading:
+        _run_ties(twins)
+        return measure(twins)
+
     if scheduler is None:
         once = torch.tensor(read(twins), dtype=torch.float64)
         return once.expand(steps, *once.shape)
@@ -55,6 +61,14 @@ def rehearse(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about the order of calls that we rehearse
         return _with_schedulers(optimizers, twins, movers, steps, read, scheduler_every)
+
+
+def _run_ties(twins: Sequence[Optimizer]) -> None:
+    """What ``etalambda.tie`` does right before a step; other people's hooks are left alone."""
+    for twin in twins:
+        for hook in twin.__dict__.get("_optimizer_step_pre_hooks", {}).values():
+            if type(hook).__module__ == "etalambda.schedule.tie":
+                hook(twin, (), {})
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
@@ -92,8 +106,14 @@ def _twin(optimizer: Optimizer) -> Optimizer:
 
 
 def _with_factors(twins: Sequence[Optimizer], factors: Tensor, read: Callable) -> Tensor:
-    """lr scaled by a factor a step; decay rates are linear in the lr, so one reading is enough."""
-    return torch.tensor(read(twins), dtype=torch.float64) * factors[:, None, None]
+    """The lr of every group scaled by a factor a step."""
+    groups = [group for twin in twins for group in twin.param_groups]
+    bases, rows = [float(group["lr"]) for group in groups], {}
+    for factor in set(factors.tolist()):
+        for group, base in zip(groups, bases):
+            group["lr"] = base * factor
+        rows[factor] = read(twins)
+    return torch.tensor([rows[factor] for factor in factors.tolist()], dtype=torch.float64)
 
 
 def _with_schedulers(
@@ -132,7 +152,7 @@ def _copied(mover: Any, memo: dict[int, Any]) -> Any:
 def _step(mover: Any) -> None:
     try:
         mover.step()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(
             f"{type(mover).__name__} cannot run ahead of the training: its step() needs a signal "
             f"({error}); pass scheduler=None for constant values, or lr factors as a list"
