@@ -17,12 +17,16 @@ angle below 1e-3. Departures from the paper: whole tensors, not neurons.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from etalambda._common import as_optimizers
+from etalambda.diagnose.decay import intrinsic_lr
+from etalambda.theory.budget import FORMS
+from etalambda.theory.plan import angular_step
 
 
 def angle(a: Tensor, b: Tensor) -> float:
@@ -84,31 +88,23 @@ class AngularUpdates:
 def predicted_angles(optimizers: Optimizer | Iterable[Optimizer]) -> list[float]:
     """The angular update per step in rotational equilibrium, one float a param group.
 
-    Kosson et al. 2024, tables 1 and 2, in radians for one step; NaN for an optimizer without a
-    formula here (its class or ``weight_decay`` is not one of SGD, AdamW, Lion).
+    Kosson et al. 2024, tables 1 and 2, in radians for one step, from the lr and λ of now; see
+    `etalambda.theory.plan.angular_step`. NaN for an optimizer without a formula.
 
     Example:
         >>> w = torch.nn.Parameter(torch.ones(2))
         >>> round(predicted_angles(torch.optim.SGD([w], lr=0.1, weight_decay=5e-4))[0], 4)
         0.01
     """
-    return [
-        _predicted(optimizer, group)
-        for optimizer in as_optimizers(optimizers)
-        for group in optimizer.param_groups
-    ]
+    found = as_optimizers(optimizers)
+    groups = [(optimizer, group) for optimizer in found for group in optimizer.param_groups]
+    return [_predicted(o, group, rate) for (o, group), rate in zip(groups, intrinsic_lr(found))]
 
 
-def _predicted(optimizer: Optimizer, group: dict) -> float:
-    base = math.sqrt(2 * float(group["lr"]) * float(group.get("weight_decay", 0.0)))
-    names = {cls.__name__.lower() for cls in type(optimizer).__mro__}
-    if "sgd" in names:
-        return base / math.sqrt(1 + float(group.get("momentum", 0.0)))
-    if "lion" in names:
-        b1, b2 = group["betas"]
-        spread = (1 - b1) ** 2 + b1**2 * (1 - b2) / (1 + b2)
-        return math.sqrt(math.pi / 2) * base * math.sqrt(spread)
-    if "adamw" in names or group.get("decoupled_weight_decay"):
-        b1 = float(group["betas"][0])
-        return base * math.sqrt((1 - b1) / (1 + b1))
+def _predicted(optimizer: Optimizer, group: dict[str, Any], rate: float) -> float:
+    for cls in type(optimizer).__mro__:
+        if cls.__name__.lower() in FORMS:
+            momentum = float(group.get("momentum", 0.0))
+            betas = group.get("betas", (0.9, 0.999))
+            return float(angular_step(cls.__name__, rate, momentum=momentum, betas=betas))
     return math.nan
