@@ -101,8 +101,8 @@ def solution(
     values, vectors, targets = _modes(kernel, targets)
     initial = _like("initial", initial, targets.shape)
     y, f0 = vectors.T @ targets, vectors.T @ initial
-    times = t.reshape(*t.shape, *(1 for _ in y.shape))
-    values = values.reshape(-1, *(1 for _ in y.shape[1:]))
+    times = t.reshape((*t.shape, *(1 for _ in y.shape)))
+    values = values.reshape((-1, *(1 for _ in y.shape[1:])))
     parts = response(times.numpy(), degree, values.numpy(), decay.numpy())
     h, r = (torch.from_numpy(part) for part in parts)
     if cross is None:

@@ -153,7 +153,7 @@ def kernel_at(t: ArrayLike, degree: float, weight_decay: float, kernel: ArrayLik
     check_degree(degree)
     (kernel,), (t, decay) = float64(kernel=kernel), nonnegative(t=t, weight_decay=weight_decay)
     shrink = exp(-2 * (degree - 1) * decay * t)
-    return shrink.reshape(*t.shape, *(1 for _ in kernel.shape)) * kernel
+    return shrink.reshape((*t.shape, *(1 for _ in kernel.shape))) * kernel
 
 
 def peak_time(degree: float, eigenvalue: ArrayLike, weight_decay: ArrayLike) -> Tensor:
