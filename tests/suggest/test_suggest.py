@@ -66,7 +66,7 @@ def test_time_to_peak_gives_the_listed_weight_decays():
     c = 0.0065625 * 48.83 * 0.2 / 0.1
     for epochs, listed in [(100, 6.5625e-5), (500, 1.3125e-5)]:
         plan = constant("sgd", 0.2, round(epochs * 48.83), gain=10.0, coefficient=c)
-        assert PREDICTORS["time_to_peak"](plan) == pytest.approx(listed, rel=1e-3)
+        assert PREDICTORS["peak_time"](plan) == pytest.approx(listed, rel=1e-3)
 
 
 def test_time_to_peak_counts_to_the_first_drop():
@@ -74,7 +74,7 @@ def test_time_to_peak_counts_to_the_first_drop():
     drops = torch.tensor([1.0] * 300 + [0.2] * 700, dtype=torch.float64)
     ones = torch.ones_like(drops)
     cut = Plan("adamw", 1e-3, 1000, drops, ones, coefficient=0.6)
-    assert PREDICTORS["time_to_peak"](cut) == pytest.approx(0.6 / (300 * 1e-3))
+    assert PREDICTORS["peak_time"](cut) == pytest.approx(0.6 / (300 * 1e-3))
 
 
 def test_power_lines_and_the_regimes():

@@ -11,22 +11,39 @@ from etalambda.diagnose.decay import decay_budget, stats
 from etalambda.suggest.audit_table import Audit
 from etalambda.suggest.auditing import audit
 from etalambda.suggest.findings import Finding
+from etalambda.suggest.measure import (
+    Coefficient,
+    measure_coefficient,
+    scale_with_batch,
+    time_to_peak,
+    weight_decay_for,
+)
 from etalambda.suggest.suggesting import suggest
 from etalambda.suggest.suggestion import Prediction, Suggestion
+from etalambda.suggest.two_phase import TwoPhasePlan, two_phase_plan
 from etalambda.theory.plan import DecayBudget
 
 __all__ = [
     "Audit",
+    "Coefficient",
     "DecayBudget",
     "Finding",
     "Prediction",
     "Suggestion",
+    "TwoPhasePlan",
     "audit",
     "decay_budget",
+    "measure_coefficient",
+    "scale_with_batch",
     "stats",
     "suggest",
+    "time_to_peak",
+    "two_phase_plan",
+    "weight_decay_for",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"Finding", "Prediction"})
+EXPERIMENTAL: frozenset[str] = frozenset(
+    {"Finding", "Prediction", "TwoPhasePlan", "two_phase_plan"}
+)
 
 
 class _CallableRoom(ModuleType):

@@ -167,7 +167,7 @@ def loshchilov_hutter(plan: Plan) -> float:
     return plan.at_rate(rate)
 
 
-def time_to_peak(plan: Plan) -> float:
+def peak_time(plan: Plan) -> float:
     """λ = c/T: the run reaches its best accuracy as it ends, or as its lr first drops.
 
     Source: Lewkowycz & Gur-Ari 2020, section 3. ``coefficient`` is c as decay done, K; without it
@@ -221,7 +221,7 @@ PREDICTORS: dict[str, Callable[[Plan], float]] = {
     "ema_timescale": ema_timescale,
     "power_lines": power_lines,
     "loshchilov_hutter": loshchilov_hutter,
-    "time_to_peak": time_to_peak,
+    "peak_time": peak_time,
     "tenth_over_epochs": tenth_over_epochs,
 }
 """Name -> predictor, in the order in which `suggest` prints them."""

@@ -58,7 +58,7 @@ def suggest(
         momentum: Of SGD: 0.9 makes the same λ decay ten times faster.
         dampening: Of SGD.
         v_mean: v̄ for AdamS, from ``etalambda.stats`` of a short run.
-        coefficient: c as decay done, from `measure_coefficient`, for the rule "time_to_peak".
+        coefficient: c as decay done, from `measure_coefficient`, for the rule "peak_time".
 
     Returns:
         A `Suggestion`. Print it, or take ``.weight_decay``.
@@ -113,18 +113,22 @@ def suggest(
         dampening=dampening,
         v_mean=v_mean,
     )
-    named = weight_decay_schedule if isinstance(weight_decay_schedule, str) else "as given"
     return Suggestion(
-        optimizer,
-        lr,
-        chosen.weight_decay,
-        chosen.name,
-        why,
-        predictions,
-        spent,
-        named,
-        tuple(_warnings(plan, spent, predictions)),
+        optimizer=optimizer.lower(),
+        lr=lr,
+        weight_decay=chosen.weight_decay,
+        chosen=chosen.name,
+        why=why,
+        predictions=predictions,
+        plan=spent,
+        schedule=_named(weight_decay_schedule),
+        lr_schedule=_named(lr_schedule),
+        warnings=tuple(_warnings(plan, spent, predictions)),
     )
+
+
+def _named(schedule: ScheduleLike) -> str:
+    return schedule if isinstance(schedule, str) else "as given"
 
 
 def _gain(optimizer: str, momentum: float, dampening: float, v_mean: float | None) -> float:

@@ -28,6 +28,7 @@ class Suggestion:
             the ``spread`` and no better.
         chosen: The rule's name and why this one.
         predictions: Every rule, also those that do not apply (NaN, with the reason).
+        schedule, lr_schedule: Their names, "as given" for numbers and callables.
         plan: The `DecayBudget` that λ₀ gives: K, τ, dual coefficients, angles.
         warnings: What to be careful about.
     """
@@ -40,6 +41,7 @@ class Suggestion:
     predictions: tuple[Prediction, ...]
     plan: DecayBudget
     schedule: str
+    lr_schedule: str
     warnings: tuple[str, ...]
 
     @property
@@ -56,6 +58,7 @@ class Suggestion:
             lr=self.lr,
             steps=self.plan.steps,
             weight_decay=self.weight_decay,
+            lr_schedule=self.lr_schedule,
             weight_decay_schedule=self.schedule,
             chosen=self.chosen,
             why=self.why,
@@ -67,6 +70,12 @@ class Suggestion:
             predictions=rules,
             warnings=list(self.warnings),
         )
+
+    def export(self, tool: str) -> str:
+        """The flags or config for another tool; see `etalambda.suggest.export`."""
+        from etalambda.suggest.export import export
+
+        return export(self, tool)
 
     def __str__(self) -> str:
         low, high = self.spread
