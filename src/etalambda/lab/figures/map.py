@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.figures.grid import MapGrid, edges, iso_lines, outline, positions
-from etalambda.lab.figures.style import FAINT, INK, MUTED, figure, house_style, shades
+from etalambda.lab.figures.style import FAINT, INK, MUTED, figure, house_style, palette, shades
 
 COLOURS = "cividis_r"
 POINTS_SHOWN = 12.0  # errors further than this above the best share the darkest colour
@@ -74,5 +74,23 @@ def _against(table: dict[str, np.ndarray], x: str, label: str, title: str) -> An
         axis.fill_between(places, middle - spread, middle + spread, color=colour, alpha=0.18, lw=0)
     axis.set_xscale("log")
     axis.set(xlabel=label, ylabel="validation error %", title=title)
+    axis.legend()
+    return made
+
+
+@house_style
+def label_panel(grids: dict[str, MapGrid]) -> Any:
+    """Test error against λ, one line a kind of labels, each at its own best lr."""
+    made, (axis,) = figure(6.2, 4.0)
+    for (name, grid), (colour, dash) in zip(grids.items(), palette(list(grids)).values()):
+        row, _ = grid.best
+        ours = np.isfinite(grid.test[row]) & (grid.weight_decays > 0)
+        decays, error = grid.weight_decays[ours], 100 * grid.test[row][ours]
+        spread = np.nan_to_num(100 * grid.test_sd[row][ours])
+        label = f"{name}, lr {grid.lrs[row]:.2g}"
+        axis.plot(decays, error, dash, marker="o", ms=4, color=colour, label=label)
+        axis.fill_between(decays, error - spread, error + spread, color=colour, alpha=0.18, lw=0)
+    axis.set_xscale("log")
+    axis.set(xlabel="weight_decay λ", ylabel="test error %", title="The same map with other labels")
     axis.legend()
     return made

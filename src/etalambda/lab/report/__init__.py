@@ -8,15 +8,15 @@ from pathlib import Path
 from types import ModuleType
 
 from etalambda.lab.records import RecordError, RunData, read
-from etalambda.lab.report import clock, map, provenance
+from etalambda.lab.report import clock, compare, labels, map, provenance
 from etalambda.lab.report.html import Section, paragraph
-from etalambda.lab.report.page import page, write_page
+from etalambda.lab.report.page import make_page, write_page
 
 __all__ = ["PARTS", "build", "find_runs", "write_report"]
 
 # kind of run -> the module that writes its part: tables, findings, picture and section of a run.
 # The order here is the page's.
-PARTS: dict[str, ModuleType] = {"clock": clock, "map": map}
+PARTS: dict[str, ModuleType] = {"clock": clock, "map": map, "compare": compare}
 LEAD = (
     "Weight decay acts through K, the sum of lr x weight_decay over the steps taken. This page "
     "shows what it did in the runs below, whatever came out."
@@ -53,11 +53,14 @@ def build(runs: Mapping[Path, RunData], title: str = "What weight decay did") ->
     """The page of these runs as text; a run that holds nothing yet says so in its place."""
     order = list(PARTS)
     known = {folder: run for folder, run in runs.items() if run.kind in order}
-    sections = []
+    last_map = ([None] + [run for run in known.values() if run.kind == "map"])[-1]
+    sections: list[Section] = []
     for folder, run in sorted(known.items(), key=lambda item: order.index(item[1].kind)):
         sections.append(_section(run, f"{run.kind}{len(sections)}", folder))
+        if run is last_map and (beside := labels.section(known.values())):
+            sections.append(beside)
     sections += [provenance.own_script(), provenance.section(known)]
-    return page(title, LEAD, sections)
+    return make_page(title, LEAD, sections)
 
 
 def _section(run: RunData, name: str, folder: Path) -> Section:

@@ -12,6 +12,7 @@ from etalambda.lab.figures.map import COLOURS, POINTS_SHOWN, length_panels, lr_l
 from etalambda.lab.figures.style import FAINT, INK, to_svg
 from etalambda.lab.records import RunData
 from etalambda.lab.report.html import Section, chart, figures, paragraph
+from etalambda.lab.report.labels import labels_of
 from etalambda.lab.report.tables import Table, number, percent
 
 HOVER = (
@@ -46,10 +47,8 @@ def table(run: RunData) -> Table:
 
 
 def _title(run: RunData) -> str:
-    noise = run.config.get("label_noise", 0.0)
-    labels = f"{100 * noise:.0f} % of training labels wrong" if noise else "clean labels"
     parts = (run.config.get("task", ""), run.config.get("model", ""), run.config.get("optimizer"))
-    return f"The map: {' '.join(str(part) for part in parts if part)}, {labels}"
+    return f"The map: {' '.join(str(part) for part in parts if part)}, {labels_of(run)}"
 
 
 def _cell(name: str, grid: MapGrid, row: int, column: int) -> list[str]:

@@ -20,7 +20,7 @@ HEAD = (
 )
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+def make_page(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The whole page as text.
 
     Args:
