@@ -29,6 +29,7 @@ from typing import Any
 from torch import Tensor
 
 from etalambda._common import check_nonnegative, check_positive, unknown
+from etalambda.schedule.rule import Readable
 
 Coupling = Callable[[Any, float], Any]
 """(η, η_max) -> factor; η may be a 0-d tensor, and then so is the factor."""
@@ -61,8 +62,8 @@ def constant_product(lr: Any, peak_lr: float) -> Any:
     return peak_lr / lr if lr else 0.0
 
 
-@dataclass(frozen=True)
-class inverse:
+@dataclass(frozen=True, repr=False)
+class inverse(Readable):
     """floor + (1 - floor)(1 - η/η_max)/(1 - η_min/η_max): decay rises as the lr falls.
 
     Args:
@@ -121,8 +122,8 @@ def check_peak(peak_lr: float) -> None:
         )
 
 
-@dataclass(frozen=True)
-class CoupledToLR:
+@dataclass(frozen=True, repr=False)
+class CoupledToLR(Readable):
     """The factor (η/η_max)^power, for a `Scheduler`: power 1 is ``matched``, 0 no coupling.
 
     Reads ``lr`` at every tick, so step it after the learning rate's scheduler; `tie` does the same

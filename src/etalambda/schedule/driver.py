@@ -191,7 +191,8 @@ class Scheduler:
         bases = {"lr": max(float(g["lr"]) for _, g in self._groups() if "lr" in g)}
         for entry, slots in self._slots.items():
             bases[entry] = max(slot.base for slot in slots.values())
-        return plot(steps, bases=bases, **(options | self._rules))
+        arguments: dict[str, Any] = {"bases": bases, **options, **self._rules}
+        return plot(steps, **arguments)
 
     def __repr__(self) -> str:
         lines = [f"Scheduler after {self._tick} ticks"]

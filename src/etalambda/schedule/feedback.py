@@ -32,6 +32,7 @@ from statistics import fmean, median
 from typing import Any, Literal
 
 from etalambda._common import check_nonnegative, check_positive, unknown
+from etalambda.schedule.rule import Readable
 
 _WINDOWED: dict[str, Callable[[Sequence[float]], float]] = {
     "sma": fmean,
@@ -44,8 +45,8 @@ _VARIANTS = ("ratio", "increment", "aitken")
 State = tuple[int, tuple[float, ...], float, float, tuple[float, ...], float, float]
 
 
-@dataclass(frozen=True)
-class MatchedAnnealing:
+@dataclass(frozen=True, repr=False)
+class MatchedAnnealing(Readable):
     """λ falls (or rises) with the training loss: Algorithm 1 of Richemond & Guo 2019.
 
     Reads ``loss``: the data loss without the L2 term.

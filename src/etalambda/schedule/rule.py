@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -42,6 +43,20 @@ class Memory(Protocol):
 
 
 Rule = Shape | Memory
+
+
+class Readable:
+    """A rule whose ``repr`` is the call that makes it: arguments at their default are left out."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.default is MISSING:
+                shown.append(f"{value!r}")
+            elif value != field.default:
+                shown.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def has_memory(rule: object) -> bool:

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from etalambda._common import check_nonnegative, check_positive, unknown
+from etalambda.schedule.rule import Readable
 
 
-@dataclass(frozen=True)
-class constant:
+@dataclass(frozen=True, repr=False)
+class constant(Readable):
     """The same factor always; ``constant()`` changes nothing.
 
     >>> constant(0.5)(1000)
@@ -36,12 +37,12 @@ class constant:
     def __post_init__(self) -> None:
         check_nonnegative(factor=self.factor)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         return float(self.factor)
 
 
-@dataclass(frozen=True)
-class linear:
+@dataclass(frozen=True, repr=False)
+class linear(Readable):
     """From ``start`` to ``end`` in ``length`` steps; growth allowed.
 
     With the base value at the end of a warm-up, ``linear(length, start=w0 / w1, end=1)`` is
@@ -63,13 +64,13 @@ class linear:
         check_positive(length=self.length)
         check_nonnegative(start=self.start, end=self.end)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         done = min(step / self.length, 1.0)
         return self.start + (self.end - self.start) * done
 
 
-@dataclass(frozen=True)
-class cosine:
+@dataclass(frozen=True, repr=False)
+class cosine(Readable):
     """Half a cosine from ``start`` to ``end`` in ``length`` steps; growth allowed.
 
     ``cosine(T)`` is nanochat's decay of λ to zero; ``cosine(T, end=10)`` on 0.04 is DINO's growth
@@ -91,7 +92,7 @@ class cosine:
         check_positive(length=self.length)
         check_nonnegative(start=self.start, end=self.end)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         done = min(step / self.length, 1.0)
         return self.end + (self.start - self.end) * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -99,8 +100,8 @@ class cosine:
 Variant = Literal["literal", "half", "warm_restart"]
 
 
-@dataclass(frozen=True)
-class cosine_restarts:
+@dataclass(frozen=True, repr=False)
+class cosine_restarts(Readable):
     """1 + cos(2πi/T): Algorithm 2 of Richemond & Guo 2019. Starts at 2, mean 1.
 
     Args:
@@ -124,15 +125,15 @@ class cosine_restarts:
         if self.variant not in ("literal", "half", "warm_restart"):
             raise unknown("variant", self.variant, ["literal", "half", "warm_restart"])
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         if self.variant == "warm_restart":
             return 0.5 * (1 + math.cos(math.pi * (step % self.period) / self.period))
         full = 1 + math.cos(2 * math.pi * step / self.period)
         return full if self.variant == "literal" else full / 2
 
 
-@dataclass(frozen=True)
-class power_law:
+@dataclass(frozen=True, repr=False)
+class power_law(Readable):
     """(1 + t)^(-exponent): the baseline of Richemond & Guo 2019, λ₀ (1 + t)^(-1/2).
 
     If the learning rate falls as well, the decay done in a step falls as the product of both.
@@ -150,12 +151,12 @@ class power_law:
     def __post_init__(self) -> None:
         check_nonnegative(exponent=self.exponent)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         return (1.0 + step) ** -self.exponent
 
 
-@dataclass(frozen=True)
-class piecewise:
+@dataclass(frozen=True, repr=False)
+class piecewise(Readable):
     """Straight lines through points: ``{step: factor}``, or ``{share: factor}`` with ``length``.
 
     Constant before the first point and after the last.
@@ -195,7 +196,7 @@ class piecewise:
             if xs[-1] > 1:
                 raise ValueError(f"with length, positions are shares of it in [0, 1], got {xs}")
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         x = step if self.length is None else step / self.length
         after = bisect_right(self.points, x, key=lambda point: point[0])
         if after in (0, len(self.points)):
