@@ -10,6 +10,8 @@ from typing import Any
 from etalambda.diagnose.decay import decay_budget, stats
 from etalambda.suggest.audit_table import Audit
 from etalambda.suggest.auditing import audit
+from etalambda.suggest.doctor import Doctor, Report, examine, examine_log
+from etalambda.suggest.export import CannotExpress, export
 from etalambda.suggest.findings import Finding
 from etalambda.suggest.measure import (
     Coefficient,
@@ -20,19 +22,27 @@ from etalambda.suggest.measure import (
 )
 from etalambda.suggest.suggesting import suggest
 from etalambda.suggest.suggestion import Prediction, Suggestion
+from etalambda.suggest.trace import Trace
 from etalambda.suggest.two_phase import TwoPhasePlan, two_phase_plan
 from etalambda.theory.plan import DecayBudget
 
 __all__ = [
     "Audit",
+    "CannotExpress",
     "Coefficient",
     "DecayBudget",
+    "Doctor",
     "Finding",
     "Prediction",
+    "Report",
     "Suggestion",
+    "Trace",
     "TwoPhasePlan",
     "audit",
     "decay_budget",
+    "examine",
+    "examine_log",
+    "export",
     "measure_coefficient",
     "scale_with_batch",
     "stats",
@@ -42,7 +52,7 @@ __all__ = [
     "weight_decay_for",
 ]
 EXPERIMENTAL: frozenset[str] = frozenset(
-    {"Finding", "Prediction", "TwoPhasePlan", "two_phase_plan"}
+    {"Finding", "Prediction", "Report", "Trace", "TwoPhasePlan", "examine", "two_phase_plan"}
 )
 
 

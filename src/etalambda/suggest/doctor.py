@@ -1,0 +1,209 @@
+"""The doctor: the audit's and the trace's rules on a live training or on a log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from etalambda._common import as_optimizers
+from etalambda.diagnose import Monitor, every, stats
+from etalambda.diagnose.rehearsal import unwrapped
+from etalambda.suggest.auditing import audit
+from etalambda.suggest.findings import Finding, number, plain
+from etalambda.suggest.symptoms import SYMPTOMS
+from etalambda.suggest.trace import Trace, read_csv, read_events
+
+SCRIPT = """\
+import etalambda as el
+doctor = el.suggest.Doctor(model, optimizer, steps=total_steps)  # before the loop
+...                                                              # train as always
+print(doctor.report())                                           # after it, or at any time
+doctor.save("doctor.csv")                                        # for: etalambda doctor doctor.csv
+"""
+"""Five lines to paste into a training script."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor says about one run."""
+
+    name: str
+    budgets: Mapping[str, float]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """No finding asks for a change."""
+        return not any(finding.level == "warning" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dict(
+            name=self.name,
+            ok=self.ok,
+            budgets={group: plain(value) for group, value in self.budgets.items()},
+            findings=[finding.to_dict() for finding in self.findings],
+        )
+
+    def __str__(self) -> str:
+        spent = ", ".join(f"K{'/' + g if g != '0' else ''} = {number(k)}" for g, k in _few(self))
+        head = f"{self.name or 'run'}: {spent or 'K unknown'}"
+        if not self.findings:
+            return f"{head}; nothing to change"
+        return "\n".join([head, *map(str, self.findings)])
+
+
+def _few(report: Report) -> list[tuple[str, float]]:
+    return list(report.budgets.items())[:4]
+
+
+def examine(trace: Trace) -> Report:
+    """Every rule of `etalambda.suggest.symptoms` on a trace.
+
+    Example:
+        >>> rows = [{"step": t, "lr": 1e-3, "weight_decay": 0.01} for t in range(1, 1001)]
+        >>> print(examine(Trace.of(rows)))
+        run: K = 0.01
+        INERT       group 0: K = 0.01 < 0.2: decay shrinks these weights by 0.995 % in the whole run
+                    > print(el.suggest(optimizer="adamw", lr=0.001, steps=1000))  [K ruler: ...
+    """
+    found = [finding for rule in SYMPTOMS for finding in rule(trace)]
+    return Report(trace.name, trace.budgets(), tuple(found))
+
+
+def examine_log(path: str | Path, **options: Any) -> Report:
+    """`examine` on a CSV log, a TensorBoard event file or a folder of them.
+
+    Args:
+        path: The file, or a folder with event files.
+        options: As `Trace.of`: ``optimizer``, ``momentum``, ``lr``, ``weight_decay``,
+            ``total_steps``.
+
+    Raises:
+        FileNotFoundError: If there is nothing at the path.
+        ValueError: If it holds nothing that the doctor knows.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no log at {path}")
+    events = path.is_dir() or "tfevents" in path.name
+    rows = read_events(path) if events else read_csv(path)
+    return examine(replace(Trace.of(rows, **options), name=path.name))
+
+
+class Doctor:
+    """Watches a live training through a step hook: nothing to call in the loop.
+
+    Args:
+        model: The network.
+        optimizers: One torch optimizer or several that step together.
+        steps: Optimizer steps of the whole run.
+        interval: Steps between two measurements.
+
+    Example:
+        >>> net = torch.nn.Linear(4, 1, bias=False)
+        >>> optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
+        >>> doctor = Doctor(net, optimizer, steps=100)
+        >>> for _ in range(100):
+        ...     net(torch.ones(4)).square().sum().backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        >>> [finding.code for finding in doctor.report().findings]
+        ['INERT']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Optimizer | Iterable[Optimizer],
+        steps: int,
+        *,
+        interval: int = 10,
+    ) -> None:
+        self._optimizers, self._steps = as_optimizers(optimizers), steps
+        self._model = model
+        audit(model, self._optimizers, steps)  # bad input is named now, not at the end
+        self._decays = [_decay(group) for group in self._groups()]
+        self.monitor = Monitor(self._optimizers, every(interval), row=_row)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What was measured so far, one row every ``interval`` steps."""
+        return [{k.removeprefix("row/"): v for k, v in row.items()} for row in self.monitor.rows]
+
+    def report(self) -> Report:
+        """The diagnosis at this point of the run."""
+        sick = [f for f in self._audit() if f.code in ("GROUPS", "L2-IN-ADAM")]
+        if not self.rows:
+            return Report("live run, before its first measurement", {}, tuple(sick))
+        first = unwrapped(self._optimizers[0])
+        name = type(first).__name__.lower()
+        trace = Trace.of(
+            self._from_the_start(),
+            optimizer=name if _is_known(name) else "adamw",
+            total_steps=self._steps,
+            name="live run",
+        )
+        report = examine(trace)
+        return Report(report.name, report.budgets, (*sick, *report.findings))
+
+    def save(self, path: str | Path) -> None:
+        """Write the rows as CSV, for ``etalambda doctor``."""
+        import csv
+
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def remove(self) -> None:
+        """Stop watching; the rows stay."""
+        self.monitor.remove()
+
+    def _audit(self) -> tuple[Finding, ...]:
+        return audit(self._model, self._optimizers, self._steps).findings
+
+    def _from_the_start(self) -> list[dict[str, Any]]:
+        """The rows, with the decay that each group had before the first step."""
+        first = {f"weight_decay/{i}": value for i, value in enumerate(self._decays)}
+        return [{"step": 0} | first, *self.rows]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+
+
+def _row(optimizers: list[Optimizer]) -> dict[str, float]:
+    return stats(optimizers) | {"grad_norm": _grad_norm(optimizers)}
+
+
+def _grad_norm(optimizers: list[Optimizer]) -> float:
+    """‖g‖ over all parameters; NaN if the gradients are gone when the step ends."""
+    total: Tensor | float = math.nan
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    square = torch.linalg.vector_norm(p.grad.detach()).double().cpu() ** 2
+                    total = square + (0.0 if isinstance(total, float) else total)
+    return float(total) ** 0.5
+
+
+def _decay(group: dict[str, Any]) -> float:
+    return float(group.get("weight_decay", 0.0))
+
+
+def _is_known(name: str) -> bool:
+    from etalambda.theory.budget import form
+
+    try:
+        return bool(form(name))
+    except ValueError:
+        return False
