@@ -41,3 +41,17 @@ def adams(theta, grads, lr, beta1, beta2, eps, wd, p):
         v_bar = v_hat.mean()
         theta = theta - lr * m_hat / (v_hat.sqrt() + eps) - lr * v_bar**-p * wd * theta
         yield theta
+
+
+def amsgrads(theta, grads, lr, beta1, beta2, eps, wd, p):
+    """SWD-A6: v̂ from the running maximum of v, v̄ its mean; p = 0 is SWD-A5 with AdamW's decay."""
+    m = v = v_max = torch.zeros_like(theta)
+    for t, gradient in enumerate(grads, start=1):
+        g = gradient(theta)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        v_max = torch.maximum(v, v_max)
+        m_hat, v_hat = m / (1 - beta1**t), v_max / (1 - beta2**t)
+        v_bar = v_hat.mean()
+        theta = theta - lr * m_hat / (v_hat.sqrt() + eps) - lr * v_bar**-p * wd * theta
+        yield theta

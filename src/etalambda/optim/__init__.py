@@ -5,6 +5,7 @@
 
 from etalambda.optim import functional
 from etalambda.optim.adams import AdamS
+from etalambda.optim.convert import equivalent_weight_decay
 from etalambda.optim.sphere import SphereHandle, keep_on_sphere, project_, sphere_lr
 
 AdamSWD = AdamS
@@ -14,6 +15,7 @@ __all__ = [
     "AdamS",
     "AdamSWD",
     "SphereHandle",
+    "equivalent_weight_decay",
     "functional",
     "keep_on_sphere",
     "project_",

@@ -1,4 +1,4 @@
-"""Adam with stable weight decay: AdamS, and AMSGradS as ``amsgrad=True``.
+r"""Adam with stable weight decay: AdamS, and AMSGradS as ``amsgrad=True``.
 
 Xie et al. 2022, *Understanding and Scheduling Weight Decay*: Algorithms 2 and 6, eq. (11).
 
@@ -17,35 +17,58 @@ Departures from the paper: v̄ = 0 means no decay, so a step on all-zero gradien
 and a decay rate above 1, which would flip the sign of every weight, acts as 1.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+import warnings
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from etalambda.optim import functional as F
+from etalambda.optim import _mean
+from etalambda.optim._adams_device import Device, engines
+from etalambda.optim._adams_engines import Engine, _multi_tensor_adams  # noqa: F401
+from etalambda.optim._base import (
+    FLAGS,
+    Base,
+    Lists,
+    as_float,
+)
+from etalambda.optim._checks import check_at_least_zero, check_betas, check_lr
 
 
-class AdamS(Optimizer):
+class AdamS(Base):
     r"""Adam whose weight decay follows its own effective learning rate.
 
-    ``weight_decay`` has the scale of L2 in SGD (5e-4 on CIFAR-10), not of AdamW (0.5 there).
+    ``weight_decay`` has the scale of L2 in SGD (5e-4 on CIFAR-10), not of AdamW (0.5 there); see
+    `equivalent_weight_decay`, and `AdamS.from_adamw` for a run that is under way. State has the
+    keys of ``torch.optim.AdamW``. Not the AdamS of arXiv 2505.16363; `AdamSWD` is an alias.
 
     Args:
-        params: Parameters, or param groups. v̄ is one mean over all groups.
-        lr: η, the step size.
+        params: Parameters, or param groups, of any shape. v̄ is one mean over all elements of all
+            groups that have a gradient at this step, groups at ``weight_decay=0`` included.
+        lr: η, the step size; a number or a 1-element tensor.
         betas: β1 and β2, the decay rates of the two moments.
         eps: ε, added to √v̂.
-        weight_decay: λ. One step removes the share λ · lr / √v̄ of each weight.
+        weight_decay: λ. One step removes the share λ · lr / √v̄ of each weight. A 0-d tensor may
+            be filled in place, also between replays of a CUDA graph.
         amsgrad: Use the running maximum of v, Algorithm 6.
         power: p in eq. (11). 0 gives AdamW.
+        max_norm: Clip the gradients' joint norm to this, as ``clip_grad_norm_`` before the step,
+            at no extra pass. The fused paths then leave clipped gradients in ``p.grad``.
+        process_group: For parameters that are plain local shards (FSDP1, ZeRO): the ranks that
+            hold the rest. v̄ is reduced over it. DTensors need none.
+        maximize: Climb instead of descend.
+        foreach, fused: Force or forbid an implementation; None takes the fastest. On the CPU that
+            is torch's fused kernel, on an accelerator foreach.
+        capturable: Keep the step on the device, for CUDA graphs.
+        differentiable: Let autograd see the step.
 
     Raises:
         ValueError: For a negative or non-finite argument, or betas outside [0, 1).
+        RuntimeError: For flags that exclude each other, and for sparse gradients.
 
-    Source: Xie et al. 2022, Algorithm 2 (SWD-A2), eq. (11).
+    Source: Xie et al. 2022, Algorithm 2 (SWD-A2) and 6 (SWD-A6), eq. (11).
 
     Example:
         >>> w = torch.nn.Parameter(torch.ones(3))
@@ -56,59 +79,215 @@ class AdamS(Optimizer):
         tensor([0.8995, 0.8995, 0.8995])
     """
 
+    _OPTIONS: ClassVar[dict[str, Any]] = FLAGS | dict(amsgrad=False, power=0.5, max_norm=None)
+
     def __init__(
         self,
         params: ParamsT,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 5e-4,
+        weight_decay: float | Tensor = 5e-4,
         amsgrad: bool = False,
         *,
         power: float = 0.5,
+        max_norm: float | None = None,
+        process_group: Any = None,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        for name, value in dict(lr=lr, eps=eps, weight_decay=weight_decay, power=power).items():
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a finite number of at least 0, got {value}")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must lie in [0, 1), got {betas}")
-        defaults = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        super().__init__(params, defaults | dict(amsgrad=amsgrad, power=power))
+        check_lr(lr, foreach, capturable)
+        check_at_least_zero("epsilon value", eps, "eps")
+        betas = check_betas(betas, foreach, capturable)
+        check_at_least_zero("weight_decay value", weight_decay, "weight_decay")
+        check_at_least_zero("power", power, "power")
+        if max_norm is not None and not 0 < max_norm < math.inf:
+            raise ValueError(f"Invalid max_norm: {max_norm}; it must be above 0, or None")
+        flags = dict(
+            maximize=maximize, foreach=foreach, capturable=capturable,
+            differentiable=differentiable, fused=fused,
+        )  # fmt: skip
+        defaults = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        super().__init__(params, defaults | dict(power=power, max_norm=max_norm) | flags)
+        self._process_group = process_group
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        """Take one step; ``closure``, if given, recomputes the loss and its gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        active = [self._moments(group) for group in self.param_groups]
-        # v̄ spans the whole model, so every v̂ must exist before any weight moves.
-        v_mean = F.mean_of_all([v for _, _, v_hats in active for v in v_hats])
-        for group, (params, state, v_hats) in zip(self.param_groups, active):
-            kept = F.kept_fraction(v_mean, group["lr"], group["weight_decay"], group["power"])
-            moved = F.adam_apply(
-                params, state, v_hats, lr=group["lr"], beta1=group["betas"][0],
-                eps=group["eps"], kept=[kept.to(p) for p in params],
-            )  # fmt: skip
-            for p, new in zip(params, moved):
-                p.copy_(new)
-        return loss
+    def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+        return names if group["amsgrad"] else names[:2]
 
-    def _moments(self, group: dict[str, Any]) -> tuple[list[Tensor], dict[str, Any], list[Tensor]]:
-        """The group's parameters with a gradient, their advanced state and their v̂."""
-        params = [p for p in group["params"] if p.grad is not None]
-        names = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")[: 3 + group["amsgrad"]]
-        for p in params:
-            if not self.state[p]:
-                self.state[p]["step"] = torch.tensor(0.0)
-                self.state[p].update({name: torch.zeros_like(p) for name in names[1:]})
-        state: dict[str, Any] = {name: [self.state[p][name] for p in params] for name in names}
-        state["step"] = [s.item() for s in state["step"]]
-        grads = [p.grad for p in params if p.grad is not None]
-        new, v_hats = F.adam_moments(grads, state, group["betas"], group["amsgrad"])
-        for index, p in enumerate(params):
-            self.state[p]["step"].fill_(new["step"][index])
-            for name in names[1:]:
-                self.state[p][name].copy_(new[name][index])
-        return params, new, v_hats
+    def _update(self, active: list[Lists]) -> None:
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        group = getattr(self, "_process_group", None)
+        pieces = [piece for lists in active for piece in _mean.by_layout(lists, group)]
+        parts = [e for lists in pieces for e in engines(lists, self._memory(), scale)]
+        on_device = any(isinstance(part, Device) for part in parts)
+        if found_inf is not None and not on_device and as_float(found_inf):
+            return
+        every = self._layouts()
+        if not parts and not every:
+            return
+        clip = self._clip(parts, every)
+        v_mean = self._v_mean(parts, every, clip)
+        self._settle(v_mean)
+        for part in parts:
+            self._warn_if_clamped(part, v_mean)
+            part.move(v_mean, found_inf)
+
+    def _memory(self) -> dict[Tensor, Any]:
+        """Σv of each parameter, with the tensor and version that it was taken from."""
+        return self.__dict__.setdefault("_sums", {})
+
+    def _layouts(self) -> list[_mean.Groups]:
+        params = (p for group in self.param_groups for p in group["params"])
+        return _mean.layouts(params, getattr(self, "_process_group", None))
+
+    def _total(self, parts: list[Engine], rows: list[Any], every: Any) -> list[Any]:
+        """Each column of ``rows`` (one row a part) summed over the whole model."""
+        if not every and not any(isinstance(x, Tensor) for row in rows for x in row):
+            return [math.fsum(column) for column in zip(*rows)]
+        process_group = getattr(self, "_process_group", None)
+        where = [_mean.shard_groups(part.lists.params[0], process_group) for part in parts]
+        home = next(p.device for group in self.param_groups for p in group["params"])
+        return _mean.total(list(zip(where, rows)), every, 2, home)
+
+    def _clip(self, parts: list[Engine], every: Any) -> Tensor | float:
+        """What the gradients are multiplied by, as in ``torch.nn.utils.clip_grad_norm_``."""
+        limits = {group["max_norm"] for group in self.param_groups}
+        if limits == {None}:
+            return 1.0
+        if len(limits) > 1:
+            raise ValueError(
+                f"max_norm must be the same in all groups, got {limits}: one norm is clipped"
+            )
+        squares, _ = self._total(parts, [(part.squares(), 0.0) for part in parts], every)
+        limit = limits.pop()
+        if isinstance(squares, Tensor):
+            return (limit / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+        return min(limit / (math.sqrt(squares) + 1e-6), 1.0) if squares == squares else squares
+
+    def _v_mean(self, parts: list[Engine], every: Any, clip: Tensor | float) -> Any:
+        """v̄ of the whole model: a float when the host has it, else a 0-d tensor."""
+        rows = [(part.second_moment(clip), float(part.count)) for part in parts]
+        v_sum, count = self._total(parts, rows, every)
+        if isinstance(v_sum, Tensor):
+            return v_sum / count.clamp_min(1)
+        return torch.tensor(v_sum / max(count, 1.0), dtype=torch.float64)
+
+    def _warn_if_clamped(self, part: Engine, v_mean: Tensor) -> None:
+        """Say once that the decay would flip every weight; never makes the host wait."""
+        group = part.group
+        if torch.compiler.is_compiling() or group["differentiable"] or v_mean.device.type != "cpu":
+            return
+        lr, decay, mean = as_float(group["lr"]), as_float(group["weight_decay"]), v_mean.item()
+        if mean > 0 and lr * decay * mean ** -group["power"] > 1 and "_warned" not in self.__dict__:
+            self._warned = True
+            warnings.warn(
+                f"AdamS: lr · weight_decay / √v̄ = {lr:.3g} · {decay:.3g} / {math.sqrt(mean):.3g} "
+                "is above 1, which would flip every weight; the weights are set to 0 instead. "
+                "Gradients this small want a smaller weight_decay",
+                stacklevel=4,
+            )
+
+    # --- state ------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        if getattr(self, "_process_group", None) is not None:
+            raise TypeError(
+                "process_group cannot be copied or pickled; save state_dict() and build AdamS anew"
+            )
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._memory().clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state. A run that goes on and one that is resumed from it stay equal."""
+        self._memory().clear()  # both measure Σv anew
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state of AdamS, or the moments of Adam or AdamW.
+
+        Groups without ``power`` are not ours: their λ has AdamW's scale, hundreds of times too
+        large here. They keep the λ that they have in this optimizer, and a warning names both.
+        """
+        saved, mine = state_dict.get("param_groups", []), self.param_groups
+        foreign = ["power" not in group for group in saved]
+        if any(foreign) and len(saved) == len(mine):
+            theirs = [group.get("weight_decay") for group in saved]
+            ours = [group["weight_decay"] for group in mine]
+            groups = [
+                {**s, "weight_decay": w} if other else s
+                for s, w, other in zip(saved, ours, foreign)
+            ]
+            for group in groups:
+                group.pop("decoupled_weight_decay", None)
+            state_dict = {**state_dict, "param_groups": groups}
+            if theirs != ours:
+                warnings.warn(
+                    f"the state was not saved by AdamS: its weight_decay {theirs} is not loaded, "
+                    f"{ours} stays. AdamS divides it by √v̄; AdamS.from_adamw converts it",
+                    stacklevel=2,
+                )
+        super().load_state_dict(state_dict)
+
+    # --- to and from AdamW ------------------------------------------------------------------
+
+    @classmethod
+    def from_adamw(
+        cls, optimizer: torch.optim.Optimizer, *, power: float = 0.5, **options: Any
+    ) -> "AdamS":
+        """AdamS that goes on where an AdamW run stands, with the same decay at the next step.
+
+        λ becomes λ · v̄^power with v̄ of the state, and at the first step once more with v̄ of
+        that step, so this step decays exactly as AdamW's would have. Moments, counters and group
+        entries are taken over; the old optimizer is to be dropped.
+
+        Args:
+            optimizer: An ``torch.optim.AdamW`` that has taken a step.
+            power: p in eq. (11).
+            options: Further arguments of AdamS, such as ``max_norm``.
+
+        Raises:
+            TypeError: If the optimizer has no decoupled decay (Adam's L2 has no equivalent).
+            ValueError: If it has taken no step: then v̄ is unknown.
+
+        Example:
+            >>> w = torch.nn.Parameter(torch.ones(3))
+            >>> adamw = torch.optim.AdamW([w], lr=0.1, weight_decay=0.5)
+            >>> (2 * w.sum()).backward()
+            >>> adamw.step()
+            >>> round(AdamS.from_adamw(adamw).param_groups[0]["weight_decay"], 6)  # v̄ = 4
+            1.0
+        """
+        from etalambda.optim.convert import adams_from_adamw
+
+        return adams_from_adamw(cls, optimizer, power, options)
+
+    def to_adamw(self) -> torch.optim.AdamW:
+        """An AdamW that goes on where this run stands, with λ / v̄^power for the v̄ of now.
+
+        Raises:
+            ValueError: If no step was taken: then v̄ is unknown.
+
+        Example:
+            >>> w = torch.nn.Parameter(torch.ones(3))
+            >>> optimizer = AdamS([w], lr=0.1, weight_decay=1.0)
+            >>> (2 * w.sum()).backward()
+            >>> optimizer.step()
+            >>> round(optimizer.to_adamw().param_groups[0]["weight_decay"], 6)
+            0.5
+        """
+        from etalambda.optim.convert import adamw_from_adams
+
+        return adamw_from_adams(self)
+
+    def _settle(self, v_mean: Tensor) -> None:
+        """Finish `from_adamw`: the first step decays by AdamW's own factor."""
+        for group, (decay, provisional) in self.__dict__.pop("_pending", ()):
+            if group["weight_decay"] == provisional and v_mean > 0:
+                group["weight_decay"] = decay * float(v_mean) ** group["power"]

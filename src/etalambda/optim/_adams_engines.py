@@ -1,0 +1,285 @@
+"""Four ways to take one step of AdamS, with one result.
+
+v̄ spans the whole model, so a step has three phases, each taken by all parts of the model before
+the next: the squared gradient norm (only to clip), the sum of v̂, and the move.
+
+`Pure` runs the rule of `functional`: any layout, under torch.compile, under autograd, on a device
+whose values the host must not read. `Foreach` is the same in place, many tensors a launch. `Host`
+needs no second pass over v: its sum obeys the recursion of v itself,
+
+    Σv_t = β2 Σv_{t-1} + (1 - β2) Σg_t²                                          (Algorithm 2)
+
+so v̄ costs one read of the gradients, and the decay λ v̄^(-p) goes into torch's fused AdamW
+kernel as its weight_decay. `Device` is the fused path for accelerators: Σv_{t-1} and Σg_t² are
+reduced on the device and the host never waits.
+
+Departures from the paper: none; the sums of `Host` round differently (1e-7 in float32).
+"""
+
+import math
+from functools import lru_cache
+from operator import attrgetter, is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etalambda.optim import functional as F
+from etalambda.optim._base import (
+    Lists,
+    advance_steps,
+    as_float,
+    host_steps,
+    scalar,
+    write_back,
+)
+
+CHUNK = 1 << 18  # elements a dot product: accurate to 1e-7, and still in cache afterwards
+SMALL = 1 << 12  # elements below which gradients are put together
+BLOCK = 1 << 16  # elements a block of the AMSGrad pass: four blocks fit a core's cache
+
+
+VERSION = attrgetter("_version")
+
+
+class Engine:
+    """One part of the model: tensors of one group that are updated in one way."""
+
+    def __init__(self, lists: Lists, memory: dict[Tensor, Any], scale: Tensor | None) -> None:
+        self.lists, self.group, self.memory, self.scale = lists, lists.group, memory, scale
+        self.count = sum(p.numel() for p in lists.weights)
+
+    @property
+    def lr(self) -> Any:
+        return scalar(self.group["lr"])
+
+    def squares(self) -> Tensor | float:
+        """Σg², of the gradients as they would be without GradScaler."""
+        wide = [g.to(torch.promote_types(g.dtype, torch.float32)) for g in self.lists.grads]
+        return torch.stack([(g * g).sum().double() for g in wide]).sum() / self._scale() ** 2
+
+    def second_moment(self, clip: Tensor | float) -> Tensor | float:
+        """Σv̂ after this step's gradient, which is first multiplied by ``clip``."""
+        raise NotImplementedError
+
+    def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
+        """Decay and step."""
+        raise NotImplementedError
+
+    def _scale(self) -> Tensor | float:
+        return 1.0 if self.scale is None else self.scale
+
+    def _ready_grads(self, clip: Tensor | float) -> list[Tensor]:
+        """The gradients unscaled, clipped and turned for ``maximize``; new tensors if changed."""
+        factor = clip / self._scale() * (-1 if self.group["maximize"] else 1)
+        if isinstance(factor, float | int) and factor == 1:
+            return self.lists.grads
+        return [(g * factor).to(g.dtype) for g in self.lists.grads]
+
+
+class Pure(Engine):
+    """The rule of `functional`, then its results copied into the live tensors."""
+
+    def second_moment(self, clip: Tensor | float) -> Tensor:
+        group, lists = self.group, self.lists
+        self.state: dict[str, Any] = {k: _own(v, group) for k, v in lists.buffers.items()}
+        self.state["step"] = host_steps(lists)
+        grads = [
+            g if g.dtype == p.dtype else g.to(p.dtype)
+            for g, p in zip(self._ready_grads(clip), lists.weights)
+        ]
+        betas = tuple(map(scalar, group["betas"]))
+        self.state, self.v_hats = F.adam_moments(grads, self.state, betas, group["amsgrad"])
+        return F.mean_of_all(self.v_hats) * self.count
+
+    def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
+        group, lists = self.group, self.lists
+        decay = scalar(group["weight_decay"])
+        kept = F.kept_fraction(v_mean, self.lr, decay, group["power"])
+        weights = _own(lists.weights, group)
+        options = dict(lr=self.lr, beta1=scalar(group["betas"][0]), eps=group["eps"])
+        shares = [kept.to(p.device) for p in weights]
+        moved = F.adam_apply(weights, self.state, self.v_hats, kept=shares, **options)
+        write_back(lists, moved, self.state)
+        advance_steps(lists)
+
+
+def _own(tensors: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """Copies where autograd must keep the values that the step is about to replace."""
+    return [t.clone() for t in tensors] if group["differentiable"] else tensors
+
+
+def _multi_tensor_adams(
+    params: list[Tensor],
+    exp_avgs: list[Tensor],
+    squares: list[Tensor],
+    lrs: list[Any],
+    corrections2: list[Any],
+    *,
+    kept: Tensor | float,
+    eps: float,
+    capturable: bool,
+) -> None:
+    """θ ← kept · θ - (η / (1 - β1^t)) m / (√v̂ + ε), in place; ``lrs`` holds η / (1 - β1^t)."""
+    torch._foreach_mul_(params, kept)  # type: ignore[arg-type]
+    denominators = torch._foreach_sqrt(squares)
+    torch._foreach_div_(denominators, [c**0.5 for c in corrections2])
+    torch._foreach_add_(denominators, eps)
+    if capturable:
+        moves = torch._foreach_div(exp_avgs, denominators)
+        torch._foreach_mul_(moves, lrs)
+        torch._foreach_sub_(params, moves)
+    else:
+        torch._foreach_addcdiv_(params, exp_avgs, denominators, [-r for r in lrs])
+
+
+class Foreach(Engine):
+    """The same in place with torch's foreach operations."""
+
+    def second_moment(self, clip: Tensor | float) -> Tensor:
+        beta1, beta2 = map(as_float, self.group["betas"])
+        buffers, grads = self.lists.buffers, self._ready_grads(clip)
+        advance_steps(self.lists)
+        torch._foreach_lerp_(buffers["exp_avg"], grads, 1 - beta1)
+        torch._foreach_mul_(buffers["exp_avg_sq"], beta2)
+        torch._foreach_addcmul_(buffers["exp_avg_sq"], grads, grads, 1 - beta2)
+        self.squares_ = buffers["exp_avg_sq"]
+        if self.group["amsgrad"]:
+            torch._foreach_maximum_(buffers["max_exp_avg_sq"], self.squares_)
+            self.squares_ = buffers["max_exp_avg_sq"]
+        steps = host_steps(self.lists)
+        self.lrs = [self.lr / (1 - beta1**s) for s in steps]
+        self.corrections2 = [1 - beta2**s for s in steps]
+        sums = [_sum(v) / c for v, c in zip(self.squares_, self.corrections2)]
+        return torch.stack(sums).sum()
+
+    def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
+        group, weights = self.group, self.lists.weights
+        decay = scalar(group["weight_decay"])
+        kept = F.kept_fraction(v_mean.to(weights[0].device), self.lr, decay, group["power"])
+        corrections = self.corrections2
+        if group["capturable"]:
+            corrections = [c.to(w.dtype) for c, w in zip(corrections, weights)]
+            self.lrs = [r.to(w.dtype) for r, w in zip(self.lrs, weights)]
+        _multi_tensor_adams(
+            weights, self.lists.buffers["exp_avg"], self.squares_, self.lrs, corrections,
+            kept=kept.to(weights[0].dtype) if group["capturable"] else float(kept),
+            eps=group["eps"], capturable=group["capturable"],
+        )  # fmt: skip
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    return tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32)).double()
+
+
+class Host(Engine):
+    """torch's fused kernel on the CPU, with the decay from the scalar recursion."""
+
+    def squares(self) -> float:
+        self.norm2 = sum_of_squares(self.lists.grads)
+        return self.norm2 / as_float(self._scale()) ** 2
+
+    def second_moment(self, clip: Tensor | float) -> float:
+        group, lists = self.group, self.lists
+        self.divisor = as_float(self._scale()) / as_float(clip)
+        self.step = lists.steps[0].item() + 1  # the same for all: see `alike`
+        beta2 = as_float(group["betas"][1])
+        keep, take = rounded(beta2, lists.weights[0].dtype)
+        take /= self.divisor**2
+        if group["amsgrad"]:
+            self.v_sum = self._sum_of_largest(keep, take)
+        else:
+            if not hasattr(self, "norm2"):
+                self.squares()
+            self.v_sum = keep * self._sum_before() + take * self.norm2
+        return self.v_sum / (1 - beta2**self.step)
+
+    def _sum_before(self) -> float:
+        """Σv of the last step: remembered, unless other tensors or other values are here now."""
+        squares = self.lists.buffers["exp_avg_sq"]
+        known = self.memory.get(self.lists.params[0])
+        if known is not None and len(known[0]) == len(squares):
+            same = all(map(is_, known[0], squares))
+            if same and known[1] == list(map(VERSION, squares)):
+                return known[2]
+        return math.fsum(v.sum(dtype=torch.float64).item() for v in squares)
+
+    def _sum_of_largest(self, keep: float, take: float) -> float:
+        """Σv of AMSGrad: a maximum obeys no recursion, so v is formed once more, in blocks."""
+        buffers, total = self.lists.buffers, 0.0
+        columns = (self.lists.grads, buffers["exp_avg_sq"], buffers["max_exp_avg_sq"])
+        for row in zip(*columns):
+            for g, v, peak in zip(*(flat(t).split(BLOCK) for t in row)):
+                block = torch.mul(v, keep).addcmul_(g, g, value=take)
+                total += _sum(torch.maximum(block, peak, out=block)).item()
+        return total
+
+    def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
+        lists, group = self.lists, self.group
+        lr, decay = as_float(group["lr"]), as_float(group["weight_decay"])
+        mean = float(v_mean)
+        decay = decay * mean ** -group["power"] if mean > 0 else 0.0
+        if lr * decay > 1:
+            decay = 1 / lr
+        grads, scale = divided(lists.grads, self.divisor)
+        beta1, beta2 = map(as_float, group["betas"])
+        step = torch.full((), self.step, dtype=torch.float32)  # as the kernel reads it
+        torch._fused_adamw_(
+            lists.weights, grads, lists.buffers["exp_avg"], lists.buffers["exp_avg_sq"],
+            lists.buffers.get("max_exp_avg_sq", []), [step] * len(lists.weights), lr=lr,
+            beta1=beta1, beta2=beta2, weight_decay=decay, eps=group["eps"],
+            amsgrad=group["amsgrad"], maximize=group["maximize"], grad_scale=scale,
+        )  # fmt: skip
+        # Counters are replaced, never changed in place, so tensors of one age share one.
+        step = step.to(lists.steps[0].dtype)
+        for state in lists.states:
+            state["step"] = step
+        if not group["amsgrad"]:
+            squares = lists.buffers["exp_avg_sq"]
+            self.memory[lists.params[0]] = (squares, list(map(VERSION, squares)), self.v_sum)
+
+
+def divided(grads: list[Tensor], divisor: float | Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """Gradients and ``grad_scale`` for a fused kernel, which divides by it in float32 only."""
+    if isinstance(divisor, float) and divisor == 1:
+        return grads, None
+    if grads[0].dtype == torch.float64:
+        return [g / divisor for g in grads], None
+    return grads, torch.as_tensor(divisor, dtype=torch.float32, device=grads[0].device).reshape(())
+
+
+@lru_cache
+def rounded(beta2: float, dtype: torch.dtype) -> tuple[float, float]:
+    """β2 and 1 - β2 as a kernel of this dtype sees them: else Σv drifts by 1e-4 in 10k steps."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    return torch.tensor([beta2, 1 - beta2], dtype=wide).tolist()  # type: ignore[return-value]
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """The elements of a dense tensor in memory order, as one dimension."""
+    if tensor.is_contiguous():
+        return tensor.view(-1)
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+def sum_of_squares(grads: list[Tensor]) -> float:
+    """Σg² as chunked dot products: parallel, and exact to 1e-7 where torch's norm has 6e-4.
+
+    Small tensors are put together first: a call costs more than their elements.
+    """
+    total, small = 0.0, []
+    for g in grads:
+        size = g.numel()
+        if size > SMALL:
+            total += math.fsum(_dot(c) for c in flat(g).split(CHUNK))
+        else:
+            small.append(g if g.dim() == 1 else flat(g))
+    for start in range(0, len(small), 64):
+        total += _dot(torch.cat(small[start : start + 64]))
+    return total
+
+
+def _dot(vector: Tensor) -> float:
+    if vector.dtype not in (torch.float32, torch.float64):
+        vector = vector.float()
+    return torch.dot(vector, vector).item()
