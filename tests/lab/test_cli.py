@@ -57,6 +57,7 @@ def test_every_command_is_there_and_explains_itself(capsys):
         (["map", "--lengths", "10", "0"], "lengths[1] must be at least 1, got 0"),
         (["map", "--weight-decays=-1,0"], "weight_decays[0] must be a finite number of at least 0"),
         (["compare", "--label-noise", "1"], "label_noise must lie in [0, 1), got 1.0"),
+        (["clock", "--device", "warp:9"], "device 'warp:9' cannot be used"),
         (["report", "nowhere"], "nowhere does not exist; train one first"),
     ],
 )

@@ -17,7 +17,7 @@ from etalambda._common import need
 if TYPE_CHECKING:
     from etalambda.lab.report.tables import Table
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float, float, str], None]
 QUIET_SECONDS = 10.0  # between two plain lines
 
 
@@ -81,7 +81,7 @@ def _plain_progress(title: str) -> Progress:
     """Lines on stderr, one every `QUIET_SECONDS`."""
     started = last = time.monotonic()
 
-    def progress(done: int, total: int, text: str) -> None:
+    def progress(done: float, total: float, text: str) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= QUIET_SECONDS:

@@ -106,19 +106,21 @@ def train(kind: str, config: Any, folder: Path) -> None:
     """Run the experiment into its folder, with a progress bar; parts that are there are skipped.
 
     Raises:
+        ValueError: If the device is not there, before anything is written.
         ConfigMismatch: If the folder holds a run of other flags.
         KeyboardInterrupt: After saying what is kept and how to go on.
     """
     from etalambda.lab.console import progress_bar
     from etalambda.lab.records import open_run
 
+    experiment = import_module(f"etalambda.lab.experiments.{kind}")
+    check_device(config.device)
     with open_run(folder, asdict(config), kind=kind) as run:
         if run.finished:
             print(f"{folder} is finished already; delete it to train again", file=sys.stderr)
             return
         try:
             with progress_bar(kind) as progress:
-                experiment = import_module(f"etalambda.lab.experiments.{kind}")
                 experiment.run(config, run, progress)
         except KeyboardInterrupt:
             again = words_of(kind, asdict(config), out=str(folder))
@@ -128,6 +130,17 @@ def train(kind: str, config: Any, folder: Path) -> None:
                 file=sys.stderr,
             )
             raise
+
+
+def check_device(name: str) -> None:
+    """Raise a ValueError if torch cannot compute on the device of this name."""
+    import torch
+
+    try:
+        torch.ones(1, device=name).sum().item()
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); try --device cpu") from error
 
 
 def show(run: Any) -> None:

@@ -78,7 +78,7 @@ def draw_budget(axis: Any, tables: dict[str, Table]) -> None:
     budget = summary["K95"][(summary["kind"] == "plan") & np.isfinite(summary["K95"])]
     axis.set_xscale("log")
     axis.set(xlabel="decay spent so far,  K = Σ lr · weight_decay", ylabel="test accuracy %")
-    axis.set_title("One clock: the decay budget K")
+    axis.set_title("The same curves, against the decay spent")
     axis.set_xlim(0.03, max(8.0, 1.2 * budget.max()) if budget.size else 8.0)
     if budget.size:
         axis.axvspan(budget.min(), budget.max(), color=MUTED, alpha=0.12, lw=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from etalambda.lab.records import RecordError, RunData, read
-from etalambda.lab.report import clock, compare, labels, map, provenance
+from etalambda.lab.report import clock, compare, labels, map, provenance, theory
 from etalambda.lab.report.html import Section, paragraph
 from etalambda.lab.report.page import make_page, write_page
 
@@ -59,7 +59,7 @@ def build(runs: Mapping[Path, RunData], title: str = "What weight decay did") ->
         sections.append(_section(run, f"{run.kind}{len(sections)}", folder))
         if run is last_map and (beside := labels.section(known.values())):
             sections.append(beside)
-    sections += [provenance.own_script(), provenance.section(known)]
+    sections += [theory.section(), provenance.own_script(), provenance.section(known)]
     return make_page(title, LEAD, sections)
 
 

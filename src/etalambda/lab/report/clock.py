@@ -12,8 +12,6 @@ from etalambda.lab.records import RunData
 from etalambda.lab.report.html import Section, figures, legend, paragraph
 from etalambda.lab.report.tables import Table, number, percent, span
 
-KINDS = {"plan": "", "method": "method: ", "sphere": "sphere: "}
-
 
 def tables(run: RunData) -> list[Table]:
     """What the terminal and the page show of the run."""
@@ -27,13 +25,10 @@ def picture(run: RunData) -> Any:
 
 def table(run: RunData) -> Table:
     """Step and K at 95 % test accuracy, one row a plan or method: median (lowest to highest)."""
-    rows = [
-        _row(KINDS.get(kind, "") + plan, rows)
-        for (kind, plan), rows in by_group(run.tables["summary"], "kind", "plan").items()
-    ]
+    rows = [_row(plan, rows) for (plan,), rows in by_group(run.tables["summary"], "plan").items()]
     columns = ("plan", "arrived", "step at 95 %", "K at 95 %", "test % at the end")
     seeds = run.config.get("seeds", "?")
-    note = f"median (lowest to highest) over {seeds} seeds; arrived: seeds that reach 95 %"
+    note = f"median (lowest to highest) over seeds (n = {seeds}); arrived: seeds that reach 95 %"
     return Table("The decay clock", columns, rows, note)
 
 
@@ -131,9 +126,8 @@ def section(run: RunData, name: str) -> Section:
     p, lr = run.config.get("p"), run.config.get("lr")
     intro = (
         f"Task: (a + b) mod {p}, half of all pairs for training, the other half for the test. One "
-        f"network, one lr ({lr}), and many ways to spend weight decay over time. Training "
-        "accuracy tells nothing; test accuracy follows once the decay budget K = Σ lr · "
-        "weight_decay is spent."
+        f"network, one lr ({lr}), and many ways to spend weight decay over time. Does test "
+        "accuracy follow the step, or the decay budget K = Σ lr · weight_decay spent by then?"
     )
     caveat = (
         "The budget that is needed belongs to this task, network and small lr; it is not a "

@@ -13,6 +13,7 @@ from etalambda.lab.report.curves import chips, curve_charts, tuned_curves
 from etalambda.lab.report.html import Section, paragraph
 from etalambda.lab.report.labels import labels_of
 from etalambda.lab.report.tables import Table, mean_sd, number
+from etalambda.lab.statistics import paired_difference
 
 REFERENCE = "constant"
 
@@ -89,18 +90,10 @@ def paired(rows: dict[str, np.ndarray], base: dict[str, np.ndarray]) -> tuple[fl
 
     In points of percent; NaN where fewer than two seeds are left.
     """
-    from scipy.stats import ttest_1samp
-
     _, mine, theirs = np.intersect1d(rows["seed"], base["seed"], return_indices=True)
     a, b = 100 * rows["test_error"][mine], 100 * base["test_error"][theirs]
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 2:
-        return (np.nan,) * 3
-    shift = (a - b)[both]
-    if np.ptp(shift) == 0:  # no spread, no interval wider than the point
-        return float(shift[0]), float(shift[0]), float(shift[0])
-    low, high = ttest_1samp(shift, 0.0).confidence_interval(0.95)
-    return float(shift.mean()), float(low), float(high)
+    found = paired_difference(a, b)
+    return found.value, found.low, found.high
 
 
 def findings(run: RunData) -> list[str]:

@@ -55,8 +55,8 @@ def section(runs: Iterable[RunData]) -> Section | None:
     if len(grids) < 2:
         return None
     text = (
-        "The same images, network and steps. Scraped data has wrong labels; a network with room to "
-        "learn them by heart needs decay. With clean labels there is less to gain."
+        "The same images, network and steps; only the training labels differ. Scraped data has "
+        "wrong ones. How much does decay gain with them, and how much without?"
     )
     panel = to_svg(label_panel(grids), "labels", "test error against weight decay, by labels")
     body = paragraph(text) + figures([panel, table(grids).to_html()])

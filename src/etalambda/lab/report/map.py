@@ -186,11 +186,10 @@ def _lines(grid: MapGrid, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _iso_names(x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
-    return [
-        dict(x=xs[0], y=y[-1], text=f"lr·λ=1e{level:.0f}", showarrow=False, yanchor="bottom")
-        for level, xs, ys in iso_lines(x, y)
-        if ys[0] > y[-1] - 1e-9
-    ]
+    top = [(xs[0], f"1e{level:.0f}") for level, xs, ys in iso_lines(x, y) if ys[0] > y[-1] - 1e-9]
+    names = [dict(x=place, text=text) for place, text in top]
+    names.append(dict(x=x[0], text="lr·λ ", xanchor="right"))
+    return [name | dict(y=y[-1], showarrow=False, yanchor="bottom") for name in names]
 
 
 def _axis(title: str, places: np.ndarray, values: np.ndarray, ends: np.ndarray) -> dict[str, Any]:

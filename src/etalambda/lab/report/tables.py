@@ -8,6 +8,8 @@ from html import escape
 
 import numpy as np
 
+from etalambda.lab import statistics
+
 
 @dataclass(frozen=True)
 class Table:
@@ -78,9 +80,8 @@ def mean_sd(values: np.ndarray, digits: int = 1) -> str:
     >>> mean_sd(np.array([0.08, 0.09])), mean_sd(np.array([0.08]))
     ('8.5 ± 0.7', '8.0')
     """
-    there = np.asarray(values, dtype=float)
-    there = 100 * there[np.isfinite(there)]
-    if not there.size:
+    mean, sd, n = statistics.mean_sd(values)
+    if not n:
         return "–"
-    spread = f" ± {there.std(ddof=1):.{digits}f}" if there.size > 1 else ""
-    return f"{there.mean():.{digits}f}{spread}"
+    spread = f" ± {100 * sd:.{digits}f}" if n > 1 else ""
+    return f"{100 * mean:.{digits}f}{spread}"
