@@ -28,6 +28,7 @@ from etalambda.schedule.entries import (
     glance,
     hooked_optimizers,
     is_number,
+    own_tensors,
     step_lr,
     write,
 )
@@ -96,6 +97,8 @@ class Scheduler:
         self._written: dict[tuple[str, str], float] = {}
         self._tensors: dict[tuple[str, str], Tensor] = {}
         self._handles: list[Any] = []
+        for entry in self._rules:
+            own_tensors(self._optimizers, entry)
         self._adopt()
         listen(self)
 

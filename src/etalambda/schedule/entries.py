@@ -44,6 +44,18 @@ def write(group: dict[str, Any], entry: str, value: float) -> float:
     return value
 
 
+def own_tensors(optimizers: Iterable[Optimizer], entry: str) -> None:
+    """Give every group a tensor of its own: a tensor passed as default is one for all groups."""
+    for optimizer in optimizers:
+        taken = {id(getattr(optimizer, "defaults", {}).get(entry))}
+        for group in optimizer.param_groups:
+            held = group.get(entry)
+            if isinstance(held, Tensor):
+                if id(held) in taken:
+                    group[entry] = held.clone()
+                taken.add(id(group[entry]))
+
+
 def glance(group: dict[str, Any], entry: str) -> float | None:
     """The entry's number, or None where reading it would make the host wait for a device."""
     held = group.get(entry)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -21,6 +22,7 @@ from etalambda.schedule.entries import (
     declared_peak,
     hooked_optimizers,
     is_number,
+    own_tensors,
     step_lr,
     write,
 )
@@ -79,6 +81,7 @@ class _Group:
     tied: bool
     given: bool = False  # whether peak_lr was given, and so outranks what the group declares
     written: float | None = None
+    declared: tuple[Any, float] = (None, 0.0)  # the object that declares the peak, and its value
 
 
 class Tie:
@@ -97,6 +100,7 @@ class Tie:
         self._peaks = list(peak_lr) if isinstance(peak_lr, Sequence) else peak_lr
         self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         self._groups: list[list[_Group]] = known or [[] for _ in optimizers]
+        own_tensors(optimizers, "weight_decay")
         for index, optimizer in enumerate(optimizers):
             self._adopt(index, optimizer)
         self._check(optimizers)
@@ -133,7 +137,8 @@ class Tie:
         ours, theirs = [len(g) for g in self._groups], [len(o.param_groups) for o in copies]
         if ours != theirs:
             raise ValueError(f"the copy has {theirs} groups an optimizer, this tie has {ours}")
-        known = [[replace(g, written=None) for g in groups] for groups in self._groups]
+        fresh = dict(written=None, declared=(None, 0.0))
+        known = [[replace(g, **fresh) for g in groups] for groups in self._groups]
         return Tie(copies, self._coupling, self._peaks, self._only, known)
 
     def remove(self) -> None:
@@ -217,7 +222,14 @@ class Tie:
 
 
 def _peak(ours: _Group, group: dict[str, Any]) -> float:
-    return ours.peak_lr if ours.given else declared_peak(group, ours.peak_lr)
+    """η_max; a declaration that is a tensor on a device is read once, not at every step."""
+    said = group.get("max_lr")
+    said = group.get("initial_lr") if said is None else said
+    if ours.given or said is None:
+        return ours.peak_lr
+    if ours.declared[0] is not said:
+        ours.declared = said, declared_peak(group, ours.peak_lr)
+    return ours.declared[1]
 
 
 def _chosen(only: Any, group: dict[str, Any], position: int) -> bool:
@@ -244,6 +256,7 @@ class _Hook:
     def __init__(self, owner: Tie, index: int, after_load: bool) -> None:
         self._owner, self._index, self._after_load = owner, index, after_load
 
+    @torch.compiler.disable
     def __call__(self, optimizer: Optimizer, *_: Any) -> None:
         if self._after_load:
             for group in self._owner._groups[self._index]:
