@@ -74,10 +74,10 @@ def examine_record(
     table = data.tables.get("metrics")
     if not table or not len(next(iter(table.values()))):
         raise ValueError(f"{folder} has no metrics yet; is the run still in its first part?")
-    name = optimizer or str(data.config.get("optimizer", "sgd"))
-    momentum = options["momentum"] or float(data.config.get("momentum", 0.0))
+    options = options | {"optimizer": optimizer or str(data.config.get("optimizer", "sgd"))}
+    options["momentum"] = options["momentum"] or float(data.config.get("momentum", 0.0))
     for label, rows in series(table):
-        trace = Trace.of(rows, optimizer=name, **(options | dict(momentum=momentum)))
+        trace = Trace.of(rows, **options)
         yield examine(replace(trace, name=label))
 
 
