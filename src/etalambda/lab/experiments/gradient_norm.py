@@ -15,6 +15,7 @@ the steps over that of the middle fifth.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from etalambda.lab.tasks.text import Characters
 from etalambda.schedule import Scheduler, linear, param_groups, tie
 
 PLANS = ("none", "constant", "matched")
+_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,9 @@ def train(
     config: GradientNormConfig, task: Characters, plan: str, seed: int, tick: Tick
 ) -> tuple[list[dict[str, Any]], float]:
     """One run; its rows every 10 steps, and the validation loss at the end."""
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    model = GPT(len(task.vocabulary), config.width, config.depth, context=config.context)
-    torch.set_rng_state(generator_state)
+    with _SEEDING, torch.random.fork_rng(devices=[]):  # torch's random state is one for all jobs
+        torch.manual_seed(seed)
+        model = GPT(len(task.vocabulary), config.width, config.depth, context=config.context)
     groups = param_groups(model, weight_decay=config.weight_decay(plan))
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))
     scheduler = Scheduler(optimizer, lr=linear(config.steps))
@@ -118,7 +119,9 @@ def train(
         optimizer,
         every(10),
         loss=lambda _: seen["loss"],
-        gradient_norm=lambda _: torch.nn.utils.get_total_norm([p.grad for p in matrices]),
+        gradient_norm=lambda _: torch.nn.utils.get_total_norm(
+            [p.grad for p in matrices if p.grad is not None]
+        ),
         norm=lambda o: weight_norms(o)[0],
         lr=lambda o: o[0].param_groups[0]["lr"],
         weight_decay=lambda o: o[0].param_groups[0]["weight_decay"],
@@ -134,11 +137,13 @@ def train(
         scheduler.step()
         if step % 20 == 0:
             tick(step / config.steps)
-    rows = [
-        {("K" if k == "K/0" else k): v for k, v in row.items() if k != "K/1"}
-        for row in monitor.rows
-    ]
+    rows = [_row(row) for row in monitor.rows]
     x, y = task.held_out()
     with torch.no_grad():
         validation = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
     return rows, float(validation)
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """A monitor's row with the decayed group's K under its plain name."""
+    return {"K" if name == "K/0" else name: v for name, v in row.items() if name != "K/1"}

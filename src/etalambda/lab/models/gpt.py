@@ -110,9 +110,9 @@ class GPT(nn.Module):
         for p in self.parameters():
             if p.ndim > 1:
                 nn.init.normal_(p, std=0.02)
-        for block in self.blocks:  # the residual stream grows by one part in √(2 depth) a layer
-            for last in (block.attention.out, block.mlp[2]):
-                nn.init.normal_(last.weight, std=0.02 / (2 * depth) ** 0.5)
+        for name, p in self.named_parameters():  # what is added to the residual stream
+            if name.endswith(("attention.out.weight", "mlp.2.weight")):
+                nn.init.normal_(p, std=0.02 / (2 * depth) ** 0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of the next token at every position."""
