@@ -66,7 +66,9 @@ class GradientNormConfig:
 
     def weight_decay(self, plan: str) -> float:
         """λ of a plan so that K is the budget: Σ m_t η_t λ = K with m_t = η_t/η_max if matched."""
-        factors = torch.tensor([linear(self.steps)(step) for step in range(self.steps)])
+        factors = torch.tensor(
+            [linear(self.steps)(i) for i in range(self.steps)], dtype=torch.float64
+        )
         weights = {"none": 0.0, "constant": 1.0, "matched": 2.0}
         if not (power := weights[plan]):
             return 0.0
@@ -142,6 +144,10 @@ def train(
     with torch.no_grad():
         validation = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
     return rows, float(validation)
+
+
+def _gradient_norm(matrices: list[torch.nn.Parameter]) -> torch.Tensor:
+    return torch.nn.utils.get_total_norm([p.grad for p in matrices if p.grad is not None])
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

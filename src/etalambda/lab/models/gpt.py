@@ -80,6 +80,7 @@ class GPT(nn.Module):
         ValueError: If the placement is unknown or ``heads`` does not divide ``width``.
 
     Example:
+        >>> import torch
         >>> GPT(vocabulary=11, width=8, depth=1, heads=2)(torch.zeros(3, 5, dtype=torch.long)).shape
         torch.Size([3, 5, 11])
     """
