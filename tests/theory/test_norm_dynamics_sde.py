@@ -112,8 +112,14 @@ def test_scheduled_norms_are_golden(kind):
             inside = lambda s, t=t: math.exp(4 * spent(s) - 4 * spent(t)) * lr(s) ** 2
             area = quad(inside, 0, t, epsabs=1e-13, epsrel=1e-12)[0]
             expected.append(math.sqrt(math.exp(-4 * spent(t)) * 2.25 + 2 * 2.0 * area))
-        expected = torch.tensor(expected).double()
+        expected = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)
+
+
+def test_stretches_without_an_output_are_crossed():
+    found = sde.scheduled_norms([40.0], 0.3, 0.1, 2.0, 1.5, breaks=[3.0, 10.0])
+    expected = sde.scheduled_norms([40.0], 0.3, 0.1, 2.0, 1.5)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
 
 
 def test_gamma_jumps_by_the_square_of_the_lr_ratio_and_returns_by_its_root():

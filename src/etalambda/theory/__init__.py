@@ -1,22 +1,47 @@
 """Closed forms of weight-decay dynamics and of loss landscapes, corrected, with simulations.
 
-One module an idea; float64 throughout. This room writes λ as the papers do: the penalty λ‖θ‖²,
-so torch's ``weight_decay`` is 2λ. Numbers, sequences, arrays and tensors go in, tensors come out.
+One module an idea; float64 throughout; numbers, sequences, arrays and tensors go in, tensors come
+out. λ is each paper's: λ‖θ‖² on landscapes, where torch's ``weight_decay`` is 2λ, and (λ/2)‖θ‖²,
+which is torch's, in all about SGD and wide networks.
 """
 
 from etalambda.theory import (
     budget,
     complexity,
+    critical_points,
+    deep_linear,
     gaussian_field,
     norm_dynamics,
+    norm_dynamics_scaling,
+    norm_dynamics_sde,
+    quadratic,
+    quadratic_adaptive,
+    random_field,
     semicircle,
+    sphere,
+    spin_glass,
+    toy,
+    wide,
 )
 
 __all__ = [
     "budget",
     "complexity",
+    "critical_points",
+    "deep_linear",
     "gaussian_field",
     "norm_dynamics",
+    "norm_dynamics_scaling",
+    "norm_dynamics_sde",
+    "quadratic",
+    "quadratic_adaptive",
+    "random_field",
     "semicircle",
+    "sphere",
+    "spin_glass",
+    "toy",
+    "wide",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"complexity", "semicircle"})
+EXPERIMENTAL: frozenset[str] = frozenset(
+    {"complexity", "critical_points", "random_field", "semicircle", "sphere", "spin_glass"}
+)

@@ -84,7 +84,7 @@ def scheduled_norms(
     initial: float,
     *,
     breaks: Iterable[float] = (),
-    tolerance: float = 1e-10,
+    tolerance: float = 1e-12,
 ) -> Tensor:
     """‖W_t‖² under any η(t), λ(t) and Tr Σ(t), eq. (7), integrated (DOP853).
 
@@ -132,7 +132,8 @@ def scheduled_norms(
 
         options = dict(method="DOP853", rtol=tolerance, atol=1e-14 * initial**2)
         path = solve_ivp(inner, (low, high), now, dense_output=True, **options)
-        found[inside] = torch.from_numpy(path.sol(t[inside].numpy())[0])
+        if inside.any():
+            found[inside] = torch.from_numpy(path.sol(t[inside].numpy())[0])
         now = path.y[:, -1]
     return found.sqrt()
 
