@@ -1,0 +1,208 @@
+"""Many networks trained at once: one tensor a parameter, (T, *shape), one update rule under vmap.
+
+The idea: a small network leaves a processor idle, because calling a kernel costs more than running
+it. T networks of one shape run as one: a batched product, one backward of the summed losses (the
+gradient of a sum of independent losses is each trial's own gradient), one vmapped update with an
+lr and a weight_decay a trial.
+
+A trial whose loss stops being finite keeps its last weights (`torch.where`) and touches no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from etalambda.lab.engine.schedules import Schedules, second_steps
+from etalambda.lab.engine.trials import Feed, Loss, Snapshot, Trial
+from etalambda.lab.models.stacked import Stacked
+from etalambda.optim import functional
+from etalambda.theory import budget
+
+
+class Many:
+    """The state of T trials in training; `run` steps it and yields snapshots.
+
+    Args:
+        nets: T networks, stacked; their tensors are replaced, not changed.
+        trials: T trials.
+        feed: Step -> (T, B, ...) inputs and targets.
+        loss: (outputs, targets) -> (T,).
+        optimizer: A name of `etalambda.optim.functional.RULES`.
+        steps: Updates of the run.
+        hyper: What else the rule takes: ``momentum``, ``betas``, ...
+    """
+
+    def __init__(
+        self,
+        nets: Stacked,
+        trials: Sequence[Trial],
+        feed: Feed,
+        loss: Loss,
+        optimizer: str,
+        steps: int,
+        **hyper: Any,
+    ) -> None:
+        self.nets, self.trials, self.feed, self.loss_of = nets, trials, feed, loss
+        self.optimizer, self.hyper = optimizer, hyper
+        self.form = budget.form(optimizer)
+        self.schedules = Schedules(trials, steps)
+        self.second = second_steps(trials, self.schedules.weight_decay)
+        self._place(nets.params[0])
+        self.radii = self._radii(nets.params)
+        nets.params = self._projected(nets.params)
+        self.state = functional.init(optimizer, nets.params)
+        if self.second is not None:  # two updates a step for some: a count for each trial
+            self.state["step"] = self.state["step"].expand(len(trials)).clone()
+        self.update = _vmapped(functional.RULES[optimizer], self.state, hyper)
+
+    def _place(self, like: Tensor) -> None:
+        """What is kept a trial: alive and loss beside the weights, K on the CPU in float64."""
+        count = len(self.trials)
+        self.alive = torch.ones(count, dtype=torch.bool, device=like.device)
+        self.losses = torch.full((count,), float("nan"), device=like.device)
+        self.spent = torch.zeros(count, dtype=torch.float64)
+        self.all_alive = True
+
+    def run(self, every: int) -> Iterator[Snapshot]:
+        """Train; a snapshot before the first step, every ``every`` steps, and after the last."""
+        steps = len(self.schedules.lr)
+        for step in range(steps):
+            if step % every == 0:
+                yield self.snapshot(step)
+            self.step(step)
+        yield self.snapshot(steps)
+
+    def step(self, step: int) -> None:
+        """One update of every living trial; two where the trial asks for an M step."""
+        lr, weight_decay = self.schedules.lr[step], self.schedules.weight_decay[step]
+        x, y = self.feed(step)
+        outputs = self._move(x, y, lr, weight_decay)
+        if self.second is not None:
+            with_m = torch.tensor([trial.two_step is not None for trial in self.trials])
+            self._move(x, y, lr * self.second[step], weight_decay, with_m)
+        self.nets.params = self._projected(self.nets.params)
+        if self.schedules.has_memory:
+            losses, alive = self.losses.tolist(), self.alive.tolist()
+            signals = {
+                "loss": lambda row: losses[row],
+                "error": lambda row: _error(outputs, y, row),
+            }
+            self.schedules.see(step, signals, alive)
+
+    def _move(
+        self,
+        x: Tensor,
+        y: Tensor,
+        lr: Tensor,
+        weight_decay: Tensor,
+        only: Tensor | None = None,
+    ) -> Tensor:
+        """One gradient and one update, of all trials or those in ``only``; the outputs before."""
+        params, buffers = self.nets.params, self.nets.buffers
+        if only is not None or not self.all_alive:  # the forward pass changes buffers in place
+            buffers = {name: b.clone() for name, b in buffers.items()}
+        leaves = [p.detach().requires_grad_() for p in params]
+        outputs = self.nets(leaves, x)
+        losses = self.loss_of(outputs, y)
+        grads = list(torch.autograd.grad(losses.sum(), leaves))
+        moving = self._moving(losses.detach(), only)
+        rates = lr.to(params[0]), weight_decay.to(params[0])
+        new, state = self.update(params, grads, self.state, *rates)
+        if moving is not None:
+            new = _where(moving, new, params)
+            state = {n: _where(moving, state[n], self.state[n]) for n in state}
+            now = self.nets.buffers
+            self.nets.buffers = {n: _where(moving, now[n], old) for n, old in buffers.items()}
+        self.nets.params = new
+        self.state = self.state | {"step": self.state["step"] + 1} | state
+        rate = lr * weight_decay * self._gain()
+        self.spent += rate if moving is None else torch.where(moving.cpu(), rate, 0.0)
+        return outputs.detach()
+
+    def _moving(self, losses: Tensor, only: Tensor | None) -> Tensor | None:
+        """Which trials this update moves, None for all; trials with a broken loss die here."""
+        self.alive = self.alive & losses.isfinite()
+        self.all_alive = bool(self.alive.all())
+        if only is None:
+            self.losses = losses
+            return None if self.all_alive else self.alive
+        return only.to(losses.device) & self.alive
+
+    def _gain(self) -> Tensor | float:
+        """What multiplies lr · weight_decay to give the decay rate; AdamS reads its v̄ (11)."""
+        if self.form != "stable":
+            return budget.gain(self.form, momentum=self.hyper.get("momentum", 0.0))
+        beta2 = self.hyper.get("betas", (0.9, 0.999))[1]
+        squares = self.state["exp_avg_sq"]
+        sums = torch.stack([v.flatten(1).sum(1, dtype=torch.float64) for v in squares]).sum(0)
+        v_mean = (sums / self.nets.count).cpu() / (1 - beta2 ** self.state["step"].cpu())
+        return torch.where(v_mean > 0, v_mean ** -self.hyper.get("power", 0.5), 0.0)
+
+    def _radii(self, params: list[Tensor]) -> list[Tensor | None]:
+        """The norm that each matrix is kept at, (T,), NaN for free trials; None if all are free."""
+        wanted = [float("nan") if t.sphere is None else t.sphere for t in self.trials]
+        if all(t.sphere is None for t in self.trials):
+            return [None] * len(params)
+        ratio = torch.tensor(wanted, device=params[0].device, dtype=params[0].dtype)
+        return [ratio * p.flatten(1).norm(dim=1) if p.dim() > 2 else None for p in params]
+
+    def _projected(self, params: list[Tensor]) -> list[Tensor]:
+        return [p if r is None else _project(p, r) for p, r in zip(params, self.radii)]
+
+    def snapshot(self, step: int) -> Snapshot:
+        """The trials after ``step`` updates."""
+        params, last = self.nets.params, min(step, len(self.schedules.lr) - 1)
+        squares = sum(p.flatten(1).double().square().sum(1) for p in params)
+        assert isinstance(squares, Tensor)
+        return Snapshot(
+            trials=self.trials,
+            step=step,
+            lr=self.schedules.lr[last].clone(),
+            weight_decay=self.schedules.weight_decay[last].clone(),
+            K=self.spent.clone(),
+            loss=self.losses.double().cpu(),
+            norm=squares.sqrt().cpu(),
+            alive=self.alive.cpu(),
+            predict=self._predict,
+        )
+
+    @torch.no_grad()
+    def _predict(self, x: Tensor) -> Tensor:
+        first = self.nets.params[0]
+        x = x.to(first.device).expand(len(first), *x.shape)
+        return self.nets(self.nets.params, x, training=False)
+
+
+def _vmapped(rule: Callable[..., Any], state: dict[str, Any], hyper: dict[str, Any]) -> Any:
+    """The rule with a trial dimension before everything but a ``step`` that all trials share."""
+    shared = {"step"} if state["step"].dim() == 0 else set()
+    dims = {name: None if name in shared else 0 for name in state}
+
+    def one(params: Any, grads: Any, state: Any, lr: Tensor, weight_decay: Tensor) -> Any:
+        params, new = rule(params, grads, state, lr=lr, weight_decay=weight_decay, **hyper)
+        return params, {name: new[name] for name in new if name not in shared}
+
+    return torch.no_grad()(vmap(one, in_dims=(0, 0, dims, 0, 0)))
+
+
+def _where(moving: Tensor, new: Any, old: Any) -> Any:
+    """New rows where a trial moves, old ones elsewhere; of a tensor or a list of them."""
+    if isinstance(new, list):
+        return [_where(moving, n, o) for n, o in zip(new, old)]
+    return torch.where(moving.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _project(params: Tensor, radius: Tensor) -> Tensor:
+    norm = params.flatten(1).norm(dim=1)
+    scale = torch.where(radius.isnan() | (norm == 0), 1.0, radius / norm)
+    return params * scale.view(-1, *[1] * (params.dim() - 1))
+
+
+def _error(outputs: Tensor, y: Tensor, row: int) -> float:
+    """The share of wrong answers of one trial in this batch."""
+    return float((outputs[row].argmax(-1) != y[row]).double().mean())

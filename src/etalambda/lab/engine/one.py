@@ -1,0 +1,142 @@
+"""One network trained by its optimizer's own class: T = 1, and what many trials must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from etalambda._common import unknown
+from etalambda.diagnose.decay import decay_form, v_mean
+from etalambda.lab.engine.many import _error
+from etalambda.lab.engine.schedules import Schedules, second_steps
+from etalambda.lab.engine.trials import Feed, Loss, Snapshot, Trial
+from etalambda.theory import budget
+
+
+def optimizer_class(name: str) -> Callable[..., Optimizer]:
+    """The class of an update rule: torch's own where torch has it.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the known ones.
+
+    >>> optimizer_class("adamw").__name__
+    'AdamW'
+    """
+    from etalambda import optim
+
+    classes: dict[str, Callable[..., Optimizer]] = {
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "adams": optim.AdamS,
+    }
+    for ours in ("SGDW", "SGDS", "Adai", "AdaiS"):
+        if hasattr(optim, ours):
+            classes[ours.lower()] = getattr(optim, ours)
+    if name not in classes:
+        raise unknown("optimizer", name, classes)
+    return classes[name]
+
+
+class One:
+    """The state of one trial in training, with the interface of `Many`."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        trial: Trial,
+        feed: Feed,
+        loss: Loss,
+        optimizer: str,
+        steps: int,
+        **hyper: Any,
+    ) -> None:
+        self.net, self.trial, self.feed, self.loss_of = net, trial, feed, loss
+        self.schedules = Schedules([trial], steps)
+        self.second = second_steps([trial], self.schedules.weight_decay)
+        self.matrices = [p for p in net.parameters() if p.dim() > 1 and trial.sphere is not None]
+        self.radii = [float(p.detach().norm()) * (trial.sphere or 1) for p in self.matrices]
+        self._project()
+        make = optimizer_class(optimizer)
+        self.optimizer = make(
+            net.parameters(), lr=trial.lr, weight_decay=trial.weight_decay, **hyper
+        )
+        self.spent, self.loss, self.alive = 0.0, float("nan"), True
+
+    def run(self, every: int) -> Iterator[Snapshot]:
+        """Train; a snapshot before the first step, every ``every`` steps, and after the last."""
+        steps = len(self.schedules.lr)
+        for step in range(steps):
+            if step % every == 0:
+                yield self.snapshot(step)
+            if self.alive:
+                self.step(step)
+        yield self.snapshot(steps)
+
+    def step(self, step: int) -> None:
+        """One update, or two where the trial asks for an M step."""
+        x, y = (part[0] for part in self.feed(step))
+        outputs = self._move(step, x, y)
+        if self.second is not None and self.alive:
+            self._move(step, x, y, float(self.second[step]), first=False)
+        self._project()
+        if self.schedules.has_memory:
+            loss, error = self.loss, lambda row: _error(outputs[None], y[None], row)
+            self.schedules.see(step, {"loss": lambda row: loss, "error": error}, [self.alive])
+
+    def _move(
+        self, step: int, x: Tensor, y: Tensor, scale: float = 1.0, first: bool = True
+    ) -> Tensor:
+        group = self.optimizer.param_groups[0]
+        group["lr"] = float(self.schedules.lr[step]) * scale
+        group["weight_decay"] = float(self.schedules.weight_decay[step])
+        self.optimizer.zero_grad()
+        outputs = self.net(x)
+        loss = self.loss_of(outputs[None], y[None])[0]
+        loss.backward()
+        value = float(loss.detach())
+        if first:
+            self.loss = value
+        self.alive = self.alive and value - value == 0  # False for NaN and infinity
+        if self.alive:
+            self.optimizer.step()
+            self.spent += group["lr"] * group["weight_decay"] * self._gain()
+        return outputs.detach()
+
+    def _gain(self) -> float:
+        group = self.optimizer.param_groups[0]
+        form = decay_form(self.optimizer, group)
+        mean = v_mean(self.optimizer) if form == "stable" else None
+        return budget.gain(form, momentum=group.get("momentum", 0.0), v_mean=mean)
+
+    @torch.no_grad()
+    def _project(self) -> None:
+        for matrix, radius in zip(self.matrices, self.radii):
+            matrix.mul_(radius / float(matrix.norm()))
+
+    def snapshot(self, step: int) -> Snapshot:
+        """The trial after ``step`` updates."""
+        last = min(step, len(self.schedules.lr) - 1)
+        squares = sum(p.detach().double().square().sum() for p in self.net.parameters())
+        return Snapshot(
+            trials=[self.trial],
+            step=step,
+            lr=self.schedules.lr[last].clone(),
+            weight_decay=self.schedules.weight_decay[last].clone(),
+            K=torch.tensor([self.spent], dtype=torch.float64),
+            loss=torch.tensor([self.loss], dtype=torch.float64),
+            norm=torch.as_tensor(squares).sqrt().reshape(1).cpu(),
+            alive=torch.tensor([self.alive]),
+            predict=self._predict,
+        )
+
+    @torch.no_grad()
+    def _predict(self, x: Tensor) -> Tensor:
+        self.net.eval()
+        outputs = self.net(x.to(next(self.net.parameters()).device))
+        self.net.train()
+        return outputs[None]

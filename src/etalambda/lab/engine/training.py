@@ -1,0 +1,139 @@
+"""Train trials: many at once, in chunks that fit the memory; one by its optimizer's own class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from etalambda._common import unknown
+from etalambda.lab.engine.many import Many
+from etalambda.lab.engine.one import One
+from etalambda.lab.engine.trials import Batches, Loss, Snapshot, Trial
+from etalambda.lab.models.stacked import Stacked, seeded
+from etalambda.optim import functional
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of each trial: (T, B, C) and (T, B) -> (T,).
+
+    >>> cross_entropy(torch.zeros(2, 5, 10), torch.zeros(2, 5, dtype=torch.long))
+    tensor([2.3026, 2.3026])
+    """
+    flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+    return flat.view(targets.shape).mean(1)
+
+
+def train(
+    make: Callable[[], nn.Module],
+    batches: Batches,
+    trials: Sequence[Trial],
+    *,
+    optimizer: str,
+    steps: int,
+    every: int,
+    loss: Loss = cross_entropy,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    chunk: int | None = None,
+    **hyper: Any,
+) -> Iterator[Snapshot]:
+    """Train every trial for ``steps`` steps, all together; one trial takes the sequential path.
+
+    Args:
+        make: Builds one network; called once a seed, under that seed.
+        batches: The feed of a list of trials: step -> inputs and targets, (T, B, ...).
+        trials: Any number, of any lr, weight_decay and schedules; one optimizer for all.
+        optimizer: A name of `etalambda.optim.functional.RULES`.
+        steps: Updates.
+        every: Steps between two snapshots.
+        loss: One loss a trial, from outputs and targets.
+        device, dtype: Of the networks.
+        chunk: How many to train together; None is as many as a quarter of the free memory holds.
+        hyper: What else the optimizer takes, by torch's names: ``momentum``, ``betas``, ``eps``.
+
+    Yields:
+        Snapshots of each chunk in turn: before its first step, every ``every`` steps, at its end.
+
+    Raises:
+        ValueError: For no trials, steps or every below 1, an unknown optimizer.
+
+    Example:
+        >>> x, y = torch.randn(1, 8, 3), torch.zeros(1, 8, dtype=torch.long)
+        >>> def batches(trials):
+        ...     return lambda step: (x.expand(len(trials), 8, 3), y.expand(len(trials), 8))
+        >>> trials = [Trial(seed=0, lr=lr) for lr in (0.01, 0.1, 1.0)]
+        >>> for seen in train(lambda: nn.Linear(3, 2), batches, trials, optimizer="sgd", steps=9,
+        ...                   every=9):
+        ...     print(seen.step, seen.loss.argsort(descending=True).tolist())
+        0 [0, 1, 2]
+        9 [0, 1, 2]
+    """
+    if not trials:
+        raise ValueError("trials is empty; pass at least one")
+    for name, value in dict(steps=steps, every=every).items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if optimizer not in functional.RULES:
+        raise unknown("optimizer", optimizer, functional.RULES)
+    where: dict[str, Any] = dict(device=device, dtype=dtype)
+    if len(trials) == 1:
+        net = seeded(make, trials[0].seed).to(**where)
+        one = One(net, trials[0], batches(trials), loss, optimizer, steps, **hyper)
+        yield from one.run(every)
+        return
+    size = chunk or chunk_size(make, batches, trials, device)
+    for start in range(0, len(trials), size):
+        part = trials[start : start + size]
+        nets = Stacked.build(make, [trial.seed for trial in part], **where)
+        many = Many(nets, part, batches(part), loss, optimizer, steps, **hyper)
+        yield from many.run(every)
+
+
+def chunk_size(
+    make: Callable[[], nn.Module],
+    batches: Batches,
+    trials: Sequence[Trial],
+    device: str | torch.device = "cpu",
+) -> int:
+    """How many trials to train together: a quarter of the free memory, in equal chunks.
+
+    A trial is counted as 12 copies of its weights (two moments, gradient, temporaries of the
+    update) and 6 copies of its batch and of every layer's output.
+    """
+    net = seeded(make, trials[0].seed)
+    x = batches(trials[:1])(0)[0][0]
+    weights = sum(p.numel() for p in net.parameters())
+    outputs = _activations(net, x.to("cpu"))
+    each = 4 * (12 * weights + 6 * (x.numel() + outputs))
+    most = max(1, free_memory(device) // 4 // each)
+    chunks = -(-len(trials) // most)
+    return -(-len(trials) // chunks)
+
+
+def _activations(net: nn.Module, x: Tensor) -> int:
+    """Elements of all outputs of a network's modules on one batch."""
+    counts = []
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out: counts.append(out.numel()))
+        for module in net.modules()
+    ]
+    with torch.no_grad():
+        net(x.to(next(net.parameters()).dtype) if x.is_floating_point() else x)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
+def free_memory(device: str | torch.device = "cpu") -> int:
+    """Bytes that are free on the device; 4 GiB where the system does not say."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30

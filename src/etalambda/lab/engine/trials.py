@@ -1,0 +1,85 @@
+"""What is trained: one `Trial` a network, and what is seen of them on the way: a `Snapshot`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from etalambda._common import check_nonnegative, check_positive, unknown
+from etalambda.schedule.rule import Rule, check_rule
+
+TWO_STEPS = ("literal", "abs", "relative", "twice")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network's training: its seed, its lr and weight_decay, and their schedules.
+
+    Args:
+        seed: Of the weights and of the data order; equal seeds make paired trials.
+        lr: Base learning rate.
+        weight_decay: Base weight decay, torch's λ.
+        rules: ``{"lr": rule, "weight_decay": rule}``, rules of `etalambda.schedule`; a rule with
+            memory gets a state of its own.
+        sphere: If given, every tensor of two or more dimensions is kept, after each step, at this
+            multiple of its initial norm.
+        two_step: If given, the variant of the second (M) step of Richemond & Guo's Algorithm 3:
+            ``literal``, ``abs``, ``relative`` or ``twice``.
+
+    Raises:
+        ValueError: For an lr or sphere that is not above 0, a negative weight_decay, an unknown
+            entry or variant.
+    """
+
+    seed: int
+    lr: float
+    weight_decay: float = 0.0
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    sphere: float | None = None
+    two_step: str | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(lr=self.lr)
+        check_nonnegative(weight_decay=self.weight_decay)
+        for entry, rule in self.rules.items():
+            if entry not in ("lr", "weight_decay"):
+                raise unknown("entry", entry, ("lr", "weight_decay"))
+            check_rule(entry, rule)
+        if self.sphere is not None:
+            check_positive(sphere=self.sphere)
+        if self.two_step not in (None, *TWO_STEPS):
+            raise unknown("two_step", self.two_step, TWO_STEPS)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """T trials after ``step`` updates; every tensor here is (T,) and on the CPU.
+
+    ``lr`` and ``weight_decay`` are those of the next step, ``K`` the decay spent so far
+    (Σ lr · weight_decay · gain of the optimizer), ``loss`` the last training loss (NaN at step 0),
+    ``norm`` ‖θ‖ over all parameters, ``alive`` False where the loss has stopped being finite: such
+    a trial is frozen. ``predict`` gives the outputs, without dropout and with BatchNorm's running
+    statistics: (N, ...), the same for all trials -> (T, N, ...).
+    """
+
+    trials: Sequence[Trial]
+    step: int
+    lr: Tensor
+    weight_decay: Tensor
+    K: Tensor
+    loss: Tensor
+    norm: Tensor
+    alive: Tensor
+    predict: Callable[[Tensor], Tensor]
+
+
+Feed = Callable[[int], tuple[Tensor, Tensor]]
+"""Step -> inputs (T, B, ...) and targets (T, B, ...) of that step."""
+
+Batches = Callable[[Sequence[Trial]], Feed]
+"""The feed of a list of trials: every trial's data depend on its seed only."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Outputs (T, B, ...) and targets (T, B, ...) -> one loss a trial, (T,)."""

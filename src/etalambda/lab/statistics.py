@@ -1,0 +1,92 @@
+"""The few statistics that the lab reports, each with its n and its interval."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Interval(NamedTuple):
+    """A number, the ends of its 95 % interval, and how many observations made it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def _t95(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def mean_sd(values: ArrayLike) -> tuple[float, float, int]:
+    """Mean and standard deviation (n - 1) of the finite values, and their number.
+
+    >>> mean_sd([1.0, 3.0, float("nan")])
+    (2.0, 1.4142135623730951, 2)
+    """
+    there = np.asarray(values, dtype=float)
+    there = there[np.isfinite(there)]
+    mean = float(there.mean()) if there.size else float("nan")
+    sd = float(there.std(ddof=1)) if there.size > 1 else float("nan")
+    return mean, sd, int(there.size)
+
+
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
+    """Mean of ours - theirs with its 95 % t-interval; entry i of both is the same seed.
+
+    Pairs with a value that is not finite are left out; the interval needs two pairs.
+
+    Raises:
+        ValueError: If the two differ in length.
+
+    Example:
+        >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 3.0])._replace(low=0, high=0)
+        Interval(value=0.6666666666666666, low=0, high=0, n=3)
+    """
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    if a.shape != b.shape:
+        raise ValueError(f"ours and theirs must be paired, got shapes {a.shape} and {b.shape}")
+    mean, sd, n = mean_sd(a - b)
+    half = _t95(n - 1) * sd / n**0.5 if n > 1 else float("nan")
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def slope(x: ArrayLike, y: ArrayLike) -> Interval:
+    """Least-squares slope of y on x with its 95 % t-interval; NaN from fewer than 3 points.
+
+    >>> slope([0, 1, 2, 3], [1, -1, -3, -5]).value
+    -2.0
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = np.isfinite(a) & np.isfinite(b)
+    a, b, n = a[both], b[both], int(both.sum())
+    if n < 3 or np.ptp(a) == 0:
+        return Interval(*(float("nan"),) * 3, n)
+    centred = a - a.mean()
+    value = float(centred @ b / (centred @ centred))
+    residuals = b - b.mean() - value * centred
+    half = _t95(n - 2) * float(np.sqrt(residuals @ residuals / (n - 2) / (centred @ centred)))
+    return Interval(value, value - half, value + half, n)
+
+
+def r_squared(x: ArrayLike, y: ArrayLike, degree: int = 3) -> tuple[float, int]:
+    """Share of y's variance that a polynomial in log x explains, and n; x <= 0 is left out.
+
+    NaN where fewer than degree + 2 points or no variance are left.
+
+    >>> r_squared([1, 10, 100, 1000, 1e4, 1e5], [0, 1, 2, 3, 4, 5])
+    (1.0, 6)
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = np.isfinite(a) & np.isfinite(b) & (a > 0)
+    logs, b, n = np.log(a[both]), b[both], int(both.sum())
+    if n < degree + 2 or np.ptp(b) == 0 or np.ptp(logs) == 0:
+        return float("nan"), n
+    terms = np.vander((logs - logs.mean()) / logs.std(), degree + 1)
+    fitted = terms @ np.linalg.lstsq(terms, b, rcond=None)[0]
+    return round(float(1 - ((b - fitted) ** 2).sum() / ((b - b.mean()) ** 2).sum()), 12), n

@@ -1,0 +1,331 @@
+"""The many-trials engine: exactly what each trial would have been alone."""
+
+import math
+import threading
+import warnings
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from etalambda.lab.engine import Trial, chunk_size, cross_entropy, train
+from etalambda.lab.engine.pool import Stopped, run_jobs
+from etalambda.lab.engine.schedules import Schedules
+from etalambda.lab.models import MLP, Quadratic, SmallCNN, Stacked
+from etalambda.lab.tasks import Digits, Modular
+from etalambda.schedule import MatchedAnnealing, Scheduler, TwoStepAnnealing, cosine, linear
+
+STEPS = 40
+DOUBLE = dict(dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    task = Digits(batch_size=30)
+    task.x = {name: x.double() for name, x in task.x.items()}
+    return task
+
+
+def finals(make, task, trials, **options):
+    """The last snapshot of every chunk, in order."""
+    options = dict(steps=STEPS, every=STEPS, **DOUBLE) | options
+    seen = list(train(make, task.batches, trials, **options))
+    return [snapshot for snapshot in seen if snapshot.step == options["steps"]]
+
+
+def alone(make, task, trials, **options):
+    """Every trial by its optimizer's own class."""
+    return [finals(make, task, [trial], **options)[0] for trial in trials]
+
+
+def assert_same(together, alones, task_inputs, tolerance=1e-10):
+    outputs = torch.cat([s.predict(task_inputs) for s in together])
+    expected = torch.cat([s.predict(task_inputs) for s in alones])
+    torch.testing.assert_close(outputs, expected, rtol=tolerance, atol=tolerance)
+    for name in ("loss", "K", "norm"):
+        ours = torch.cat([getattr(s, name) for s in together])
+        theirs = torch.cat([getattr(s, name) for s in alones])
+        torch.testing.assert_close(
+            ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True
+        )  # K of Adam with L2 is NaN
+
+
+TRIALS = [
+    Trial(seed=0, lr=0.05, weight_decay=0.01),
+    Trial(seed=1, lr=0.02, weight_decay=0.1, rules={"lr": cosine(STEPS)}),
+    Trial(seed=2, lr=0.03, weight_decay=0.05, rules={"weight_decay": linear(STEPS)}),
+    Trial(seed=0, lr=0.04, weight_decay=0.02, rules={"weight_decay": MatchedAnnealing()}),
+    Trial(
+        seed=1,
+        lr=0.05,
+        weight_decay=0.3,
+        rules={"lr": cosine(STEPS), "weight_decay": MatchedAnnealing(memory=3)},
+    ),
+    Trial(seed=3, lr=0.05, weight_decay=0.01, sphere=2.0),
+    Trial(
+        seed=4,
+        lr=0.05,
+        weight_decay=0.1,
+        rules={"weight_decay": linear(STEPS)},
+        two_step="relative",
+    ),
+]
+OPTIMIZERS = {
+    "sgd": dict(momentum=0.9),
+    "sgdw": dict(momentum=0.9, nesterov=True),
+    "sgds": dict(momentum=0.9),
+    "adam": {},
+    "adamw": dict(betas=(0.9, 0.98)),
+    "adams": {},
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_many_equal_one_by_one_in_float64(digits, optimizer):
+    options = dict(optimizer=optimizer, **OPTIMIZERS[optimizer])
+    make = lambda: MLP((64, 16, 10))
+    trials = [Trial(**vars(t) | dict(lr=t.lr / 10)) for t in TRIALS]
+    together = finals(make, digits, trials, **options)
+    assert len(together) == 1
+    assert_same(together, alone(make, digits, trials, **options), digits.x["val"])
+
+
+@pytest.mark.parametrize("make", [lambda: SmallCNN(4), lambda: MLP((64, 8, 8, 10))])
+def test_every_network_and_its_buffers_equal_one_by_one(digits, make):
+    options = dict(optimizer="sgd", momentum=0.9)
+    together = finals(make, digits, TRIALS, **options)
+    assert_same(together, alone(make, digits, TRIALS, **options), digits.x["val"], 1e-9)
+
+
+def test_modular_equals_one_by_one():
+    task = Modular(7)
+    trials = [Trial(seed=s, lr=0.01, weight_decay=0.3, sphere=r) for s, r in ((0, None), (1, 2.0))]
+    options = dict(optimizer="adamw", betas=(0.9, 0.98))
+    together = finals(lambda: Quadratic(7, 16), task, trials, **options)
+    assert_same(together, alone(lambda: Quadratic(7, 16), task, trials, **options), task.pairs)
+
+
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (MLP, torch.randn(3, 5, 64)),
+        (lambda: Quadratic(7, 16), torch.randint(0, 7, (3, 9, 2))),
+    ],
+)
+def test_fast_paths_equal_vmap_of_the_module(make, x):
+    nets = Stacked.build(make, [0, 1, 2], dtype=torch.float64)
+    x = x.double() if x.is_floating_point() else x
+    leaves = [p.requires_grad_() for p in nets.params]
+    values = []
+    for fast in (nets._fast, None):
+        nets._fast = fast
+        out = nets(leaves, x)
+        values.append((out, *torch.autograd.grad(out.sin().sum(), leaves)))
+    for ours, theirs in zip(*values):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_chunks_change_nothing(digits):
+    options = dict(optimizer="adamw")
+    whole = finals(MLP, digits, TRIALS, **options)
+    parts = finals(MLP, digits, TRIALS, chunk=3, **options)
+    assert [len(part.trials) for part in parts] == [3, 3, 1]
+    assert_same(whole, parts, digits.x["val"])
+
+
+def test_a_diverged_trial_freezes_and_infects_nobody(digits):
+    options = dict(optimizer="sgd", momentum=0.9, steps=60, every=20)
+    calm = [Trial(seed=0, lr=0.02, weight_decay=0.01), Trial(seed=1, lr=0.02)]
+    wild = Trial(seed=2, lr=1e9, rules={"weight_decay": MatchedAnnealing()}, weight_decay=0.1)
+    trials = [calm[0], wild, calm[1]]
+    make = lambda: MLP((64, 16, 10))
+    seen = list(train(make, digits.batches, trials, optimizer="sgd", steps=60, every=20, **DOUBLE))
+    last = seen[-1]
+    assert last.alive.tolist() == [True, False, True]
+    assert not math.isfinite(last.loss[1])
+    without = finals(make, digits, calm, **options)[0]
+    torch.testing.assert_close(
+        finals(make, digits, trials, **options)[0].predict(digits.x["val"])[[0, 2]],
+        without.predict(digits.x["val"]),
+        rtol=1e-10,
+        atol=1e-10,
+    )
+    frozen = [s.predict(digits.x["val"])[1] for s in seen[2:]]
+    torch.testing.assert_close(frozen[0], frozen[1], equal_nan=True)
+    assert seen[2].K[1] == seen[3].K[1]
+    single = list(
+        train(make, digits.batches, [wild], optimizer="sgd", steps=60, every=20, **DOUBLE)
+    )[-1]
+    assert not single.alive[0]
+
+
+def test_rules_with_memory_follow_the_scheduler(digits):
+    """The engine's λ is what `Scheduler` called after each step writes into the groups."""
+    trial = Trial(seed=0, lr=0.05, weight_decay=0.3, rules={"weight_decay": MatchedAnnealing(2)})
+    twin = Trial(seed=0, lr=0.05, weight_decay=0.3)
+    make = lambda: MLP((64, 8, 10))
+    seen = list(
+        train(make, digits.batches, [trial, twin], optimizer="sgd", steps=STEPS, every=1, **DOUBLE)
+    )
+    torch.manual_seed(0)
+    net = make().double()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, weight_decay=0.3)
+    scheduler = Scheduler(optimizer, weight_decay=MatchedAnnealing(2))
+    feed = digits.batches([twin])
+    for step in range(STEPS):
+        assert seen[step].weight_decay[0].item() == pytest.approx(
+            optimizer.param_groups[0]["weight_decay"], rel=1e-9
+        )
+        x, y = feed(step)
+        loss = cross_entropy(net(x[0])[None], y).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step(loss=loss.item())
+
+
+@pytest.mark.parametrize("variant", ["literal", "abs", "relative", "twice"])
+def test_two_steps_are_those_of_the_schedule_room(digits, variant):
+    trials = [
+        Trial(seed, 0.05, 0.3, rules={"weight_decay": cosine(STEPS)}, two_step=variant)
+        for seed in (0, 1)
+    ]
+    make = lambda: MLP((64, 8, 10))
+    ours = finals(make, digits, trials, optimizer="sgd", momentum=0.9)[0]
+    torch.manual_seed(0)
+    net = make().double()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # literal warns that it climbs
+        annealing = TwoStepAnnealing(optimizer, cosine(STEPS), variant=variant)
+        feed = digits.batches(trials[:1])
+        for step in range(STEPS):
+            x, y = feed(step)
+
+            def closure(x=x, y=y):
+                optimizer.zero_grad()
+                loss = cross_entropy(net(x[0])[None], y).sum()
+                loss.backward()
+                return loss
+
+            annealing.step(closure)
+    torch.testing.assert_close(
+        ours.predict(digits.x["val"])[0], net(digits.x["val"]), rtol=1e-9, atol=1e-9
+    )
+
+
+def test_seeds_decide_weights_and_order_alone(digits):
+    make = lambda: MLP((64, 8, 10))
+    a, b = (finals(make, digits, [Trial(5, 0.05), Trial(s, 0.05)], optimizer="sgd") for s in (5, 6))
+    assert torch.equal(a[0].norm[0], a[0].norm[1])
+    assert a[0].norm[0] != b[0].norm[1]
+    before = torch.get_rng_state()
+    finals(make, digits, [Trial(5, 0.05), Trial(6, 0.05)], optimizer="sgd", steps=1, every=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_snapshots_come_at_every_and_K_is_the_sum(digits):
+    rules = {"lr": cosine(10), "weight_decay": linear(10)}
+    trials = [Trial(0, 0.1, 0.5, rules=rules), Trial(0, 0.1, 0.0)]
+    seen = list(train(MLP, digits.batches, trials, optimizer="sgdw", steps=10, every=4, **DOUBLE))
+    assert [s.step for s in seen] == [0, 4, 8, 10]
+    rates = [0.05 * cosine(10)(i) * linear(10)(i) for i in range(10)]
+    for s in seen:
+        assert s.K.tolist() == pytest.approx([sum(rates[: s.step]), 0.0], abs=1e-15)
+    assert math.isnan(seen[0].loss[0])
+
+
+def test_unstacked_networks_are_the_rows():
+    nets = Stacked.build(SmallCNN, [0, 1])
+    x = torch.randn(2, 6, 64)
+    out = nets(nets.params, x)
+    row = nets.unstack(1)
+    assert torch.equal(row.features[1].running_mean, nets.buffers["features.1.running_mean"][1])
+    torch.testing.assert_close(row.train()(x[1]), out[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(lr=0.0), "lr must be a finite number above 0"),
+        (dict(weight_decay=float("nan")), "weight_decay must be"),
+        (dict(sphere=-1.0), "sphere must be"),
+        (dict(two_step="absolute"), "unknown two_step 'absolute'; did you mean"),
+        (dict(rules={"momentum": cosine(3)}), "unknown entry 'momentum'"),
+    ],
+)
+def test_bad_trials_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        Trial(**dict(seed=0, lr=0.1) | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(trials=[]), "trials is empty"),
+        (dict(steps=0), "steps must be at least 1"),
+        (dict(every=0), "every must be at least 1"),
+        (dict(optimizer="sdg"), "unknown optimizer 'sdg'; did you mean 'sgd'"),
+    ],
+)
+def test_bad_runs_are_named(digits, change, message):
+    options = dict(trials=[Trial(0, 0.1)], optimizer="sgd", steps=1, every=1) | change
+    trials = options.pop("trials")
+    with pytest.raises(ValueError, match=message):
+        next(train(MLP, digits.batches, trials, **options))
+
+
+def test_a_signal_that_the_lab_lacks_is_named():
+    class Asks:
+        reads = ("temperature",)
+
+        def init(self):
+            return 0
+
+        def update(self, state, seen):
+            return seen["temperature"], state
+
+    schedules = Schedules([Trial(0, 0.1, 0.1, rules={"weight_decay": Asks()})], steps=3)
+    with pytest.raises(ValueError, match="reads 'temperature', which the lab does not measure"):
+        schedules.see(0, {"loss": lambda row: 1.0}, [True])
+
+
+def test_nets_of_two_shapes_do_not_stack():
+    with pytest.raises(ValueError, match="differ in the names or shapes"):
+        Stacked([nn.Linear(2, 2), nn.Linear(2, 3)])
+    with pytest.raises(ValueError, match="nets is empty"):
+        Stacked([])
+
+
+def test_chunks_fit_the_memory(digits, monkeypatch):
+    trials = [Trial(0, 0.1)] * 432
+    sizes = []
+    for free in (1 << 23, 1 << 26, 1 << 33):
+        monkeypatch.setattr("etalambda.lab.engine.training.free_memory", lambda device, f=free: f)
+        sizes.append(chunk_size(MLP, digits.batches, trials))
+    assert all(small < large for small, large in pairwise(sizes[:2]))
+    assert sizes[-1] == 432
+
+
+def test_jobs_report_and_a_failure_stops_the_others():
+    ended = threading.Event()
+
+    def waits(tick):
+        try:
+            while True:
+                tick(0.5)
+        except Stopped:
+            ended.set()
+            raise
+
+    def fails(tick):
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        list(run_jobs({"a": waits, "b": fails}, workers=2))
+    assert ended.is_set()
+    shares = []
+    assert dict(run_jobs({"a": lambda tick: tick(0.25)}, progress=shares.append)) == {"a": None}
+    assert shares == [0.25, 1.0]
+    assert list(run_jobs({})) == []
