@@ -149,6 +149,8 @@ def map_digits(seeds: int = 3, label_noise: float = 0.2, cells: int = 7) -> Fake
     fit = dict(quantity=["K", "weight_decay", "lr"], r2=[0.93, 0.61, 0.02], n=[21, 21, 21])
     tables = dict(metrics=stack(rows), lengths=stack(lengths))
     tables["fit"] = {key: np.array(value) for key, value in fit.items()}
+    parts = {key: np.array(value) for key, value in fit.items()}
+    tables["fit_parts"] = parts | {"part": np.repeat("lengths, best lr", 3)}
     return FakeRun("map", asdict(config), tables)
 
 

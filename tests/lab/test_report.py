@@ -143,10 +143,13 @@ def test_what_is_no_clock_is_called_none():
     assert not clock.is_clock(-1.1, -0.9, {"a": (100.0, 1.0)})
 
 
-def test_findings_of_the_map_warn_at_the_border_and_print_every_r2():
-    said = map.findings(RUNS[Path("runs/map")])
-    assert not any("ALARM" in finding for finding in said)
-    assert "K 0.93, λ 0.61, lr 0.02" in said[-1]
+def test_the_map_warns_at_the_border_and_prints_every_r2():
+    assert not any("ALARM" in finding for finding in map.findings(RUNS[Path("runs/map")]))
+    best, explained = map.tables(RUNS[Path("runs/map")])
+    assert best.rows[0][:3] == ["best cell", "0.1", "0.01"]
+    assert list(explained.columns) == ["networks", "K", "λ", "lr", "n"]
+    assert explained.rows[0] == ["all lengths", "0.93", "0.61", "0.02", "21"]
+    assert explained.rows[1][0] == "lengths, best lr"
     run = synthetic.map_digits()
     metrics = run.tables["metrics"]
     inner = metrics["weight_decay"] <= 0.0101

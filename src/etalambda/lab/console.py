@@ -63,18 +63,19 @@ def progress_bar(title: str) -> Iterator[Progress]:
         return
     rich = need("rich.progress", "lab")
     columns = (
-        rich.TextColumn("[bold]{task.description}"),
+        rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(),
         rich.TaskProgressColumn(),
         rich.TimeElapsedColumn(),
         rich.TextColumn("left"),
         rich.TimeRemainingColumn(),
-        rich.TextColumn("{task.fields[text]}"),
     )
     screen = need("rich.console", "lab").Console(stderr=True)
     with rich.Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task(title, total=None, text="")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, text=text)
+        task = bar.add_task(title, total=None)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text or title
+        )
 
 
 def _plain_progress(title: str) -> Progress:
@@ -87,7 +88,7 @@ def _plain_progress(title: str) -> Progress:
         if now - last >= QUIET_SECONDS:
             last = now
             share = 100 * done / max(total, 1)
-            line = f"{title}: {share:.0f} % after {now - started:.0f} s  {text}"
-            print(line.rstrip(), file=sys.stderr, flush=True)
+            line = f"{text or title}: {share:.0f} % after {now - started:.0f} s"
+            print(line, file=sys.stderr, flush=True)
 
     return progress

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from etalambda.lab.figures.style import FAINT, INK, MUTED, by_group, figure, house_style, shades
+from etalambda.lab.figures.style import (
+    FAINT,
+    INK,
+    MUTED,
+    by_group,
+    figure,
+    house_style,
+    plain_log_ticks,
+    shades,
+)
 
 Table = dict[str, np.ndarray]
 TRAINING = "training, worst of all"
@@ -77,6 +86,7 @@ def draw_budget(axis: Any, tables: dict[str, Table]) -> None:
     summary = tables["summary"]
     budget = summary["K95"][(summary["kind"] == "plan") & np.isfinite(summary["K95"])]
     axis.set_xscale("log")
+    plain_log_ticks(axis.xaxis)
     axis.set(xlabel="decay spent so far,  K = Σ lr · weight_decay", ylabel="test accuracy %")
     axis.set_title("The same curves, against the decay spent")
     axis.set_xlim(0.03, max(8.0, 1.2 * budget.max()) if budget.size else 8.0)

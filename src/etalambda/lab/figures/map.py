@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.figures.grid import MapGrid, edges, iso_lines, outline, positions
-from etalambda.lab.figures.style import FAINT, INK, MUTED, figure, house_style, palette, shades
+from etalambda.lab.figures.style import (
+    FAINT,
+    INK,
+    MUTED,
+    figure,
+    house_style,
+    palette,
+    plain_log_ticks,
+    shades,
+)
 
 COLOURS = "cividis_r"
 POINTS_SHOWN = 12.0  # errors further than this above the best share the darkest colour
@@ -73,6 +82,7 @@ def _against(table: dict[str, np.ndarray], x: str, label: str, title: str) -> An
         axis.plot(places, middle, "o-", ms=4, color=colour, label=f"{length:.0f} epochs")
         axis.fill_between(places, middle - spread, middle + spread, color=colour, alpha=0.18, lw=0)
     axis.set_xscale("log")
+    plain_log_ticks(axis.xaxis)
     axis.set(xlabel=label, ylabel="validation error %", title=title)
     axis.legend()
     return made
@@ -91,6 +101,7 @@ def label_panel(grids: dict[str, MapGrid]) -> Any:
         axis.plot(decays, error, dash, marker="o", ms=4, color=colour, label=label)
         axis.fill_between(decays, error - spread, error + spread, color=colour, alpha=0.18, lw=0)
     axis.set_xscale("log")
+    plain_log_ticks(axis.xaxis)
     axis.set(xlabel="weight_decay λ", ylabel="test error %", title="The same map with other labels")
     axis.legend()
     return made

@@ -79,6 +79,11 @@ def figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tupl
     return made, list(made.subplots(1, columns, squeeze=False, **kwargs)[0])
 
 
+def plain_log_ticks(axis: Any) -> None:
+    """0.01, 0.1, 1 in place of powers of ten, on a matplotlib axis that is logarithmic."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Name -> (colour, dash). Twelve colours, then the same ones dashed.
 
@@ -130,7 +135,7 @@ def save(figure: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.tmp")
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
-    figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=metadata)
+    figure.savefig(part, format=path.suffix[1:], dpi=120, metadata=metadata)
     part.replace(path)
     return path
 

@@ -9,7 +9,7 @@ import numpy as np
 from etalambda.lab.commands.words import words_of
 from etalambda.lab.figures.grid import MapGrid, edges, iso_lines, map_grid, outline, positions
 from etalambda.lab.figures.map import COLOURS, POINTS_SHOWN, length_panels, lr_lambda_map
-from etalambda.lab.figures.style import FAINT, INK, to_svg
+from etalambda.lab.figures.style import FAINT, INK, by_group, to_svg
 from etalambda.lab.records import RunData
 from etalambda.lab.report.html import Section, chart, figures, paragraph
 from etalambda.lab.report.labels import labels_of
@@ -24,7 +24,8 @@ QUANTITIES = {"K": "K", "weight_decay": "λ", "lr": "lr"}
 
 def tables(run: RunData) -> list[Table]:
     """What the terminal and the page show of the run."""
-    return [table(run)]
+    explained = _explained(run)
+    return [table(run), *([explained] if explained else [])]
 
 
 def picture(run: RunData) -> Any:
@@ -63,7 +64,7 @@ def _errors(grid: MapGrid, row: int, column: int) -> list[str]:
 
 
 def findings(run: RunData) -> list[str]:
-    """The best cell, the basin's size, the border alarm and the R² of K, λ and lr."""
+    """The best cell, the basin's size and the border alarm."""
     grid = map_grid(run.tables["metrics"])
     row, column = grid.best
     share = grid.basin().mean()
@@ -76,19 +77,33 @@ def findings(run: RunData) -> list[str]:
     ]
     if grid.border():
         said.append(f"ALARM: the best cell is on the border; {' and '.join(grid.border())}.")
-    return said + _explained(run)
+    return said
 
 
-def _explained(run: RunData) -> list[str]:
-    fit = run.tables.get("fit")
-    if fit is None or "r2" not in fit:
-        return []
-    pairs = zip(fit["quantity"], fit["r2"])
-    listed = ", ".join(f"{QUANTITIES.get(q, q)} {r2:.2f}" for q, r2 in pairs)
-    return [
-        f"Share of the error's variance over lengths and decays that each explains alone "
-        f"(R²): {listed}."
+def _explained(run: RunData) -> Table | None:
+    """R² of K, λ and lr, each alone, over the lengths and over parts of them."""
+    if not {"fit", "lengths"} <= set(run.tables):
+        return None
+    whole = run.tables["fit"]
+    parts = {"all lengths": whole}
+    if "fit_parts" in run.tables:
+        grouped = by_group(run.tables["fit_parts"], "part")
+        parts |= {str(name): rows for (name,), rows in grouped.items()}
+    quantities = [str(quantity) for quantity in whole["quantity"]]
+    rows = [
+        [
+            name,
+            *(f"{r2:.2f}" if np.isfinite(r2) else "–" for r2 in rows["r2"]),
+            str(int(max(rows["n"]))),
+        ]
+        for name, rows in parts.items()
     ]
+    columns = ("networks", *(QUANTITIES.get(q, q) for q in quantities), "n")
+    note = (
+        "R²: the share of the validation error's variance that a cubic in the log of one quantity "
+        "explains by itself. Printed whatever it is. At one lr, lr explains nothing by design."
+    )
+    return Table("What fixes the error: K, λ or lr?", columns, rows, note)
 
 
 def section(run: RunData, name: str) -> Section:
@@ -108,7 +123,7 @@ def section(run: RunData, name: str) -> Section:
 def _lengths(run: RunData, grid: MapGrid, name: str) -> str:
     lr = grid.lrs[grid.best[0]]
     here = run.tables["lengths"]["lr"]
-    lr = here[np.argmin(np.abs(np.log(here / lr)))]
+    lr = float(here[np.argmin(np.abs(np.log(here / lr)))])
     made = length_panels(run.tables["lengths"], lr)
     labels = ("error against weight decay", "error against the budget K")
     panels = [to_svg(m, f"{name}-len{i}", labels[i]) for i, m in enumerate(made)]
@@ -116,7 +131,8 @@ def _lengths(run: RunData, grid: MapGrid, name: str) -> str:
         "The same networks trained for other lengths. Where the curves lie on each other, that "
         "quantity fixes the error. Bands: one standard deviation over seeds."
     )
-    return paragraph(text) + figures(panels)
+    explained = _explained(run)
+    return paragraph(text) + figures(panels) + (explained.to_html() if explained else "")
 
 
 def _heatmap(run: RunData, grid: MapGrid, name: str) -> str:
