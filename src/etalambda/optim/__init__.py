@@ -6,12 +6,15 @@
 from etalambda.optim import functional
 from etalambda.optim.adams import AdamS
 from etalambda.optim.convert import equivalent_weight_decay
+from etalambda.optim.sgds import SGDS, SGDW
 from etalambda.optim.sphere import SphereHandle, keep_on_sphere, project_, sphere_lr
 
 AdamSWD = AdamS
 """`AdamS` under an unambiguous name: arXiv 2505.16363 calls another optimizer AdamS."""
 
 __all__ = [
+    "SGDS",
+    "SGDW",
     "AdamS",
     "AdamSWD",
     "SphereHandle",

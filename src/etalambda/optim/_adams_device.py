@@ -5,18 +5,15 @@ fraction first, with a factor that never leaves the device; the kernel then runs
 λ, η and the decision to skip a step on overflow all stay live inside a captured CUDA graph.
 """
 
-from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from etalambda.optim import functional as F
-from etalambda.optim._adams_engines import Engine, Foreach, Host, Pure, _sum, divided
+from etalambda.optim._adams_engines import Engine, Foreach, Host, Pure, _sum
 from etalambda.optim._base import Lists, advance_steps, as_float, scalar
-
-DTYPE = attrgetter("dtype")
-KIND = attrgetter("device", "dtype")
+from etalambda.optim._fused import alike, dense_together, divided
 
 
 class Device(Engine):
@@ -112,47 +109,8 @@ def _wanted(lists: Lists) -> type[Engine]:
     return Foreach if foreach or fused else Pure
 
 
-def alike(lists: Lists) -> list[list[int]]:
-    """Indices of tensors of one device, dtype and age, which one call can take together."""
-    kinds = set(map(KIND, lists.weights))
-    same_age = len(set(map(id, lists.steps))) == 1
-    if len(kinds) == 1 and same_age and _dense_together(lists):
-        return [list(range(len(lists.weights)))]
-    found: dict[Any, list[int]] = {}
-    on_host = [s.item() if s.device.type == "cpu" else None for s in lists.steps]
-    for index, w in enumerate(lists.weights):
-        key = (*KIND(w), on_host[index], _dense_together(lists.pick([index])))
-        found.setdefault(key, []).append(index)
-    return list(found.values())
-
-
-def _dense_together(lists: Lists) -> bool:
-    """Whether weight, gradient and buffers have one dtype and one gap-free memory order."""
-    columns = (lists.weights, lists.grads, *lists.buffers.values())
-    if len({dtype for column in columns for dtype in set(map(DTYPE, column))}) > 1:
-        return False
-    if all(all(map(Tensor.is_contiguous, column)) for column in columns):
-        return True
-    rows = list(zip(*columns))
-    return all(t.stride() == row[0].stride() for row in rows for t in row) and all(
-        _gap_free(row[0]) for row in rows
-    )
-
-
-def _gap_free(tensor: Tensor) -> bool:
-    """Whether the elements fill one stretch of memory, each place once (channels_last does)."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape)):
-        if size == 1:
-            continue
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
 def _fits(kind: type[Engine], lists: Lists) -> bool:
     if kind is Foreach:
         dtype = lists.weights[0].dtype
         return all(g.dtype is dtype for g in lists.grads)
-    return lists.weights[0].is_floating_point() and _dense_together(lists)
+    return lists.weights[0].is_floating_point() and dense_together(lists)

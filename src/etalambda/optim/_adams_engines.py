@@ -17,7 +17,6 @@ Departures from the paper: none; the sums of `Host` round differently (1e-7 in f
 """
 
 import math
-from functools import lru_cache
 from operator import attrgetter, is_
 from typing import Any
 
@@ -33,11 +32,7 @@ from etalambda.optim._base import (
     scalar,
     write_back,
 )
-
-CHUNK = 1 << 18  # elements a dot product: accurate to 1e-7, and still in cache afterwards
-SMALL = 1 << 12  # elements below which gradients are put together
-BLOCK = 1 << 16  # elements a block of the AMSGrad pass: four blocks fit a core's cache
-
+from etalambda.optim._fused import BLOCK, divided, flat, rounded, sum_of_squares
 
 VERSION = attrgetter("_version")
 
@@ -237,49 +232,3 @@ class Host(Engine):
         if not group["amsgrad"]:
             squares = lists.buffers["exp_avg_sq"]
             self.memory[lists.params[0]] = (squares, list(map(VERSION, squares)), self.v_sum)
-
-
-def divided(grads: list[Tensor], divisor: float | Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Gradients and ``grad_scale`` for a fused kernel, which divides by it in float32 only."""
-    if isinstance(divisor, float) and divisor == 1:
-        return grads, None
-    if grads[0].dtype == torch.float64:
-        return [g / divisor for g in grads], None
-    return grads, torch.as_tensor(divisor, dtype=torch.float32, device=grads[0].device).reshape(())
-
-
-@lru_cache
-def rounded(beta2: float, dtype: torch.dtype) -> tuple[float, float]:
-    """β2 and 1 - β2 as a kernel of this dtype sees them: else Σv drifts by 1e-4 in 10k steps."""
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    return torch.tensor([beta2, 1 - beta2], dtype=wide).tolist()  # type: ignore[return-value]
-
-
-def flat(tensor: Tensor) -> Tensor:
-    """The elements of a dense tensor in memory order, as one dimension."""
-    if tensor.is_contiguous():
-        return tensor.view(-1)
-    return tensor.as_strided((tensor.numel(),), (1,))
-
-
-def sum_of_squares(grads: list[Tensor]) -> float:
-    """Σg² as chunked dot products: parallel, and exact to 1e-7 where torch's norm has 6e-4.
-
-    Small tensors are put together first: a call costs more than their elements.
-    """
-    total, small = 0.0, []
-    for g in grads:
-        size = g.numel()
-        if size > SMALL:
-            total += math.fsum(_dot(c) for c in flat(g).split(CHUNK))
-        else:
-            small.append(g if g.dim() == 1 else flat(g))
-    for start in range(0, len(small), 64):
-        total += _dot(torch.cat(small[start : start + 64]))
-    return total
-
-
-def _dot(vector: Tensor) -> float:
-    if vector.dtype not in (torch.float32, torch.float64):
-        vector = vector.float()
-    return torch.dot(vector, vector).item()

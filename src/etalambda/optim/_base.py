@@ -150,12 +150,14 @@ class Base(Optimizer):
             )
         whole = len(grads) == len(everyone)
         params += everyone if whole else [p for p in everyone if p.grad is not None]
+        if not buffers:
+            return  # nothing to remember: the state stays empty
         found = [self.state[p] for p in params]
         if not all(found):
             for p, state in zip(params, found):
                 if not state:
                     self._init_state(p, group, state)
-        if states is None or group["capturable"]:
+        if states is None or group.get("capturable"):
             self._unshare_steps()  # these count in place
         if states is not None:
             states += found
@@ -172,7 +174,7 @@ class Base(Optimizer):
 
     def _new_step(self, p: Tensor, group: dict[str, Any], value: float) -> Tensor:
         """The counter, on the host unless the step itself must stay on the device."""
-        on_device = group["capturable"] or group["fused"]
+        on_device = group.get("capturable") or group["fused"]
         dtype = _get_scalar_dtype(is_fused=group["fused"])
         return torch.full((), value, dtype=dtype, device=p.device if on_device else "cpu")
 
@@ -219,14 +221,14 @@ class Base(Optimizer):
 
 def host_steps(lists: Lists) -> list[float] | list[Tensor]:
     """The counters as numbers, or as tensors where the host must not look at them."""
-    if torch.compiler.is_compiling() or lists.group["capturable"]:
+    if torch.compiler.is_compiling() or lists.group.get("capturable"):
         return [s.double() for s in lists.steps]
     return [s.item() for s in lists.steps]
 
 
 def advance_steps(lists: Lists) -> None:
     """Count this step. Counters may be shared, so they are replaced where addresses are free."""
-    if lists.states and not lists.group["capturable"]:
+    if lists.states and not lists.group.get("capturable"):
         lists.steps = [s + 1 for s in lists.steps]
         for state, step in zip(lists.states, lists.steps):
             state["step"] = step

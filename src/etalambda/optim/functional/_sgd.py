@@ -14,12 +14,19 @@ from etalambda.optim.functional._lists import (
 )
 
 
+def _is_zero(step: Number) -> Number:
+    """1 at step 0, else 0; a tensor stays one, in float64 so that no digit of a factor is lost."""
+    return (step == 0).double() if isinstance(step, Tensor) else float(step == 0)
+
+
 def _momentum(
     grads: Tensors, state: State, momentum: Number, dampening: float, nesterov: bool
 ) -> tuple[Tensors, State]:
     """The directions of heavy-ball SGD, and the new state. The first buffer is undampened."""
+    if not isinstance(momentum, Tensor) and momentum == 0:
+        return grads, dict(state, step=advance(state["step"]))  # torch does not dampen then
     steps = spread(state["step"], len(grads))
-    fresh = [1 if dampening == 0 else 1 - dampening * (1 - (s == 0) * 1.0) for s in steps]
+    fresh = [1 if dampening == 0 else 1 - dampening * (1 - _is_zero(s)) for s in steps]
     buffers = [momentum * b + f * g for b, f, g in zip(state["momentum_buffer"], fresh, grads)]
     buffers = like(buffers, grads)
     state = dict(state, step=advance(state["step"]), momentum_buffer=buffers)

@@ -1,0 +1,165 @@
+"""SGD with decoupled decay in one pass, as SGD with L2 and another momentum.
+
+A step with decay κ (SGDW: λ; SGDS: λ β3 / (1 - β1)) on its own
+
+    b_{t+1} = μ b_t + (1 - d) g_t,     θ_{t+1} = (1 - η_t κ_t) θ_t - η_t b_{t+1}      (SWD-A7, A8)
+
+is a step of torch's L2-SGD on the buffer B_{t+1} = b_{t+1} + κ_t θ_t: θ_{t+1} = θ_t - η_t B_{t+1},
+and θ_{t-1} = θ_t + η_{t-1} B_t turns the first line into
+
+    B_{t+1} = μ (1 - η_{t-1} κ_{t-1}) B_t + (1 - d) (g_t + w_t θ_t),
+    w_t = (κ_t - μ κ_{t-1}) / (1 - d)
+
+With constant κ and SGDS's factor w = λ: SGDS is L2-SGD but for a relative change ηλ/(1 - μ) of the
+momentum. So `Mapped` needs torch's fused kernel and nothing else: no pass over the weights for the
+decay. Between steps the buffer holds B; ``state_dict`` turns it back into b. Nesterov's step has
+no such form, and d = 1 or weights that hooks change between steps break it: `Plain` decays first.
+"""
+
+from operator import attrgetter, is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etalambda.optim import functional as F
+from etalambda.optim._base import Lists, advance_steps, as_float, host_steps, scalar, write_back
+from etalambda.optim._fused import divided
+
+VERSION = attrgetter("_version")
+
+
+class Pure:
+    """The rule of `functional`: any layout, under torch.compile, under autograd."""
+
+    def __init__(self, lists: Lists, factor: list[Any]) -> None:
+        self.lists, self.factor = lists, factor
+
+    def step(self, divisor: float) -> None:
+        """Move the weights; the gradients are divided by ``divisor`` first."""
+        group, lists = self.lists.group, self.lists
+        own = (lambda ts: [t.clone() for t in ts]) if group["differentiable"] else list
+        sign = -1 if group["maximize"] else 1
+        grads = lists.grads
+        if divisor != 1 or sign != 1:
+            grads = [g * (sign / divisor) for g in grads]
+        grads = [g.to(p.dtype) for g, p in zip(grads, lists.weights)]
+        buffers = lists.buffers.get("momentum_buffer")
+        state: dict[str, Any] = dict(step=0, momentum_buffer=[0.0] * len(grads))
+        if buffers is not None:
+            state = dict(step=host_steps(lists), momentum_buffer=own(buffers))
+        moved, state = F.sgdw(
+            own(lists.weights), grads, state, lr=scalar(group["lr"]), momentum=group["momentum"],
+            dampening=group["dampening"], weight_decay=scalar(group["weight_decay"]),
+            nesterov=group["nesterov"], decay_factor=self.factor,
+        )  # fmt: skip
+        write_back(lists, moved, state)
+        advance_steps(lists)
+
+
+class Foreach:
+    """The same in place with torch's foreach operations, for tensors of one age."""
+
+    def __init__(self, lists: Lists, factor: list[Any]) -> None:
+        self.lists, self.factor = lists, factor[0]
+
+    def step(self, divisor: float) -> None:
+        group, lists = self.lists.group, self.lists
+        lr, momentum = as_float(group["lr"]), group["momentum"]
+        sign = (-1 if group["maximize"] else 1) / divisor
+        grads: Any = lists.grads if sign == 1 else torch._foreach_mul(lists.grads, sign)
+        if momentum:
+            buffers = lists.buffers["momentum_buffer"]
+            first = lists.steps[0].item() == 0
+            torch._foreach_mul_(buffers, momentum)
+            torch._foreach_add_(buffers, grads, alpha=1 if first else 1 - group["dampening"])
+            plain = buffers
+            grads = (
+                torch._foreach_add(grads, buffers, alpha=momentum) if group["nesterov"] else plain
+            )
+        torch._foreach_mul_(lists.weights, 1 - lr * as_float(group["weight_decay"]) * self.factor)
+        torch._foreach_add_(lists.weights, grads, alpha=-lr)
+        advance_steps(lists)
+
+
+class Plain(Foreach):
+    """Decay in a pass of its own, then torch's fused kernel: for what the mapping cannot do."""
+
+    def step(self, divisor: float) -> None:
+        group, lists = self.lists.group, self.lists
+        kept = 1 - as_float(group["lr"]) * as_float(group["weight_decay"]) * self.factor
+        torch._foreach_mul_(lists.weights, kept)
+        fused_sgd(lists, divisor, group["momentum"], 0.0)
+        advance_steps(lists)
+
+
+class Mapped(Foreach):
+    """One call of torch's fused kernel."""
+
+    def __init__(self, lists: Lists, factor: list[Any], memory: dict[Tensor, Any]) -> None:
+        super().__init__(lists, factor)
+        self.memory = memory
+
+    def step(self, divisor: float) -> None:
+        group, lists = self.lists.group, self.lists
+        lr, momentum = as_float(group["lr"]), group["momentum"]
+        kappa = as_float(group["weight_decay"]) * self.factor
+        before = self.memory.get(lists.params[0]) if momentum else None
+        effective, carried = (momentum, 0.0)
+        if before is not None:
+            effective *= 1 - before.lr * before.kappa
+            carried = momentum * before.kappa
+        decay = kappa - carried
+        if momentum and lists.steps[0].item():
+            decay /= 1 - group["dampening"]
+        fused_sgd(lists, divisor, effective, decay)
+        if momentum:
+            made = Carried(lists, kappa, lr)
+            for p in lists.params:
+                self.memory[p] = made
+        advance_steps(lists)
+
+
+class Carried:
+    """What turns the buffers of `Mapped` back: B, κ and η of the step that made them."""
+
+    def __init__(self, lists: Lists, kappa: float, lr: float) -> None:
+        self.kappa, self.lr = kappa, lr
+        self.weights, self.buffers = lists.weights, lists.buffers["momentum_buffer"]
+        self.params = lists.params
+        self.weight_versions = list(map(VERSION, self.weights))
+        self.buffer_versions = list(map(VERSION, self.buffers))
+
+    def holds(self, lists: Lists) -> bool:
+        """Whether exactly these tensors are here again, and nobody wrote to one since."""
+        buffers = lists.buffers["momentum_buffer"]
+        return (
+            len(buffers) == len(self.buffers)
+            and all(map(is_, buffers, self.buffers))
+            and all(map(is_, lists.params, self.params))
+            and list(map(VERSION, lists.weights)) == self.weight_versions
+            and list(map(VERSION, buffers)) == self.buffer_versions
+        )
+
+    def weights_changed(self) -> bool:
+        """Whether someone wrote to the weights: then this optimizer does not own them alone."""
+        return list(map(VERSION, self.weights)) != self.weight_versions
+
+    @torch.no_grad()
+    def restore_(self) -> None:
+        """B back to b = (1 - ηκ) B - κ θ, for every buffer that is still as the step left it."""
+        for b, w, version in zip(self.buffers, self.weights, self.buffer_versions):
+            if b._version == version:
+                b.mul_(1 - self.lr * self.kappa).sub_(w, alpha=self.kappa)
+
+
+def fused_sgd(lists: Lists, divisor: float, momentum: float, weight_decay: float) -> None:
+    """``torch._fused_sgd_`` on tensors of one age."""
+    group = lists.group
+    grads, scale = divided(lists.grads, divisor)
+    torch._fused_sgd_(
+        lists.weights, grads, lists.buffers["momentum_buffer"] if group["momentum"] else [],
+        weight_decay=weight_decay, momentum=momentum, lr=as_float(group["lr"]),
+        dampening=group["dampening"], nesterov=group["nesterov"], maximize=group["maximize"],
+        is_first_step=bool(group["momentum"]) and lists.steps[0].item() == 0, grad_scale=scale,
+    )  # fmt: skip
