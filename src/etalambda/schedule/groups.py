@@ -7,7 +7,7 @@ and other vectors, whose size means something, do not. ``kinds`` says what each 
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -139,6 +139,30 @@ class MuonSplit(NamedTuple):
 
     def __str__(self) -> str:
         return f"muon\n{self.muon}\n\nadamw\n{self.adamw}"
+
+
+@overload
+def param_groups(
+    model: nn.Module,
+    weight_decay: float | Tensor,
+    recipe: Literal["muon"],
+    *,
+    embeddings: bool = True,
+    layer_decay: float | None = None,
+    lr: float | None = None,
+) -> MuonSplit: ...
+
+
+@overload
+def param_groups(
+    model: nn.Module,
+    weight_decay: float | Tensor,
+    recipe: Literal["gpt", "vit", "conv", "lora"] | None = None,
+    *,
+    embeddings: bool = True,
+    layer_decay: float | None = None,
+    lr: float | None = None,
+) -> ParamGroups: ...
 
 
 def param_groups(

@@ -1,0 +1,82 @@
+"""What the callbacks share: a scheduler that is built late, and the loss of one optimizer step.
+
+Frameworks build the optimizer long after the callback, and load checkpoints in between. So the
+rules wait here, a loaded state waits with them, and the scheduler counts optimizer steps that
+happened: gradient accumulation and skipped AMP steps need no care.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.distributed as dist
+
+from etalambda.schedule import Scheduler
+from etalambda.schedule.rule import Memory, Rule, Signal, check_rule
+
+
+class LateScheduler:
+    """Rules now, a `Scheduler` once there are optimizers."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        if not rules:
+            raise ValueError("no rule given; pass one by entry, such as weight_decay=cosine(1000)")
+        for entry, rule in rules.items():
+            check_rule(entry, rule)
+        self.rules = dict(rules)
+        self.scheduler: Scheduler | None = None
+        self._waiting: dict[str, Any] | None = None
+
+    @property
+    def reads(self) -> set[str]:
+        """The names that the rules look up."""
+        return {
+            name for rule in self.rules.values() if isinstance(rule, Memory) for name in rule.reads
+        }
+
+    def begin(self, optimizers: Any) -> None:
+        """Build the scheduler, on the values that the optimizers hold or on a loaded state's."""
+        world = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
+        several = world is not None and dist.get_world_size() > 1
+        self.scheduler = Scheduler(
+            optimizers, clock="optimizer", process_group=world if several else None, **self.rules
+        )
+        if self._waiting is not None:
+            self.scheduler.load_state_dict(self._waiting)
+            self._waiting = None
+
+    def step(self, **signals: Signal) -> None:
+        """A tick, if the optimizer has stepped since the last one."""
+        if self.scheduler is not None:
+            self.scheduler.step(**signals)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scheduler's state; what is still waiting to be loaded; or nothing."""
+        if self.scheduler is not None:
+            return self.scheduler.state_dict()
+        return dict(self._waiting or {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Keep a state until there is a scheduler."""
+        self._waiting = dict(state) or None
+        self.scheduler = None
+
+
+class LossMeter:
+    """The loss of one optimizer step: the mean over the micro-batches it is made of."""
+
+    def __init__(self) -> None:
+        self._losses: list[Any] = []
+        self._split = True
+
+    def add(self, loss: Any, *, mean: bool = True) -> None:
+        """One micro-batch. ``mean=False`` if its loss is already a share of the step's."""
+        self._losses.append(loss.detach() if hasattr(loss, "detach") else loss)
+        self._split = mean
+
+    def signals(self) -> dict[str, Signal]:
+        """``loss``, as a function that reads the device only if a rule looks; empty if unknown."""
+        losses, split = self._losses, self._split
+        self._losses = []
+        if not losses:
+            return {}
+        return {"loss": lambda: float(sum(losses)) / (len(losses) if split else 1)}

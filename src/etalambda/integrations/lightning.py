@@ -1,0 +1,88 @@
+"""Lightning: weight decay scheduled by a callback.
+
+    Trainer(callbacks=[WeightDecayCallback(weight_decay=cosine(10_000))])
+
+Lightning advances callbacks at every batch; this one ticks when the optimizer has stepped. Its
+state travels in Lightning's checkpoints. For rules that need no loss, ``LRSchedulerAdapter`` can be
+returned from ``configure_optimizers`` instead.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from etalambda._common import need
+from etalambda.integrations._run import LateScheduler, LossMeter
+from etalambda.schedule import Scheduler
+from etalambda.schedule.rule import Rule
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+else:
+    Callback = need("lightning.pytorch", "lightning").Callback
+
+
+class WeightDecayCallback(Callback):
+    """Drive entries of the optimizers' param groups by rules, in any ``Trainer``.
+
+    The loss that feedback rules read is what ``training_step`` returns, averaged over accumulated
+    batches and over ranks. With manual optimization call ``observe`` in ``training_step``.
+
+    Args:
+        signals: Signal name -> name of a logged metric, for rules that read more than the loss:
+            ``{"error": "train_error"}``. A metric counts from its first log on.
+        rules: Entry name -> rule, as for `Scheduler`: ``weight_decay=cosine(10_000)``.
+
+    Raises:
+        ValueError: If there is no rule.
+        TypeError: If a rule is not one.
+
+    Example:
+        >>> from etalambda.schedule import linear
+        >>> callback = WeightDecayCallback(weight_decay=linear(1000))
+        >>> callback.scheduler is None  # until training starts
+        True
+    """
+
+    def __init__(self, *, signals: Mapping[str, str] | None = None, **rules: Rule) -> None:
+        self._late, self._meter = LateScheduler(rules), LossMeter()
+        self._metrics = dict(signals or {})
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """The driver, once training has started."""
+        return self._late.scheduler
+
+    def observe(self, loss: Any) -> None:
+        """Tell the loss of one micro-batch yourself: for manual optimization."""
+        self._meter.add(loss)
+
+    def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Build the scheduler: the optimizers exist, and a checkpoint has been restored."""
+        self._late.begin(trainer.optimizers)
+
+    def on_train_batch_end(
+        self,
+        trainer: "Trainer",
+        pl_module: "LightningModule",
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Tick if the optimizer has stepped; the lr's schedulers have by now."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is not None:  # Lightning has divided it by the number of accumulated batches
+            self._meter.add(loss * trainer.accumulate_grad_batches)
+        stepped = not trainer.fit_loop._should_accumulate()
+        if not stepped:
+            return
+        logged = trainer.callback_metrics
+        named = {signal: logged[key] for signal, key in self._metrics.items() if key in logged}
+        self._late.step(**self._meter.signals(), **named)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scheduler's state, for Lightning's checkpoint."""
+        return self._late.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Taken by the scheduler when training starts."""
+        self._late.load_state_dict(state_dict)
