@@ -19,6 +19,11 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "torch SGD": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=0.01),
     "torch AdamW": lambda params: torch.optim.AdamW(params, lr=0.01, weight_decay=0.1),
     "AdamS": lambda params: optim.AdamS(params, lr=0.01, weight_decay=0.01),
+    "AMSGradS": lambda params: optim.AdamS(params, lr=0.01, weight_decay=0.01, amsgrad=True),
+    "SGDS": lambda params: optim.SGDS(params, lr=0.05, momentum=0.9, weight_decay=0.01),
+    "SGDW": lambda params: optim.SGDW(params, lr=0.05, momentum=0.9, weight_decay=0.1),
+    "Adai": lambda params: optim.Adai(params, lr=0.05, weight_decay=0.01),
+    "AdaiS": lambda params: optim.AdaiS(params, lr=0.05, weight_decay=0.01),
 }
 
 RULES: dict[str, Callable[[], Any]] = {

@@ -4,6 +4,7 @@
 """
 
 from etalambda.optim import functional
+from etalambda.optim.adai import Adai, AdaiS
 from etalambda.optim.adams import AdamS
 from etalambda.optim.convert import equivalent_weight_decay
 from etalambda.optim.sgds import SGDS, SGDW
@@ -15,6 +16,8 @@ AdamSWD = AdamS
 __all__ = [
     "SGDS",
     "SGDW",
+    "Adai",
+    "AdaiS",
     "AdamS",
     "AdamSWD",
     "SphereHandle",

@@ -25,19 +25,14 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from etalambda.optim import _mean
 from etalambda.optim._adams_device import Device, engines
 from etalambda.optim._adams_engines import Engine, _multi_tensor_adams  # noqa: F401
-from etalambda.optim._base import (
-    FLAGS,
-    Base,
-    Lists,
-    as_float,
-)
+from etalambda.optim._base import FLAGS, Lists, as_float
 from etalambda.optim._checks import check_at_least_zero, check_betas, check_lr
+from etalambda.optim._whole import Whole
 
 
-class AdamS(Base):
+class AdamS(Whole):
     r"""Adam whose weight decay follows its own effective learning rate.
 
     ``weight_decay`` has the scale of L2 in SGD (5e-4 on CIFAR-10), not of AdamW (0.5 there); see
@@ -120,9 +115,7 @@ class AdamS(Base):
 
     def _update(self, active: list[Lists]) -> None:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        group = getattr(self, "_process_group", None)
-        pieces = [piece for lists in active for piece in _mean.by_layout(lists, group)]
-        parts = [e for lists in pieces for e in engines(lists, self._memory(), scale)]
+        parts = [e for lists in self._pieces(active) for e in engines(lists, self._memory(), scale)]
         on_device = any(isinstance(part, Device) for part in parts)
         if found_inf is not None and not on_device and as_float(found_inf):
             return
@@ -135,23 +128,6 @@ class AdamS(Base):
         for part in parts:
             self._warn_if_clamped(part, v_mean)
             part.move(v_mean, found_inf)
-
-    def _memory(self) -> dict[Tensor, Any]:
-        """Σv of each parameter, with the tensor and version that it was taken from."""
-        return self.__dict__.setdefault("_sums", {})
-
-    def _layouts(self) -> list[_mean.Groups]:
-        params = (p for group in self.param_groups for p in group["params"])
-        return _mean.layouts(params, getattr(self, "_process_group", None))
-
-    def _total(self, parts: list[Engine], rows: list[Any], every: Any) -> list[Any]:
-        """Each column of ``rows`` (one row a part) summed over the whole model."""
-        if not every and not any(isinstance(x, Tensor) for row in rows for x in row):
-            return [math.fsum(column) for column in zip(*rows)]
-        process_group = getattr(self, "_process_group", None)
-        where = [_mean.shard_groups(part.lists.params[0], process_group) for part in parts]
-        home = next(p.device for group in self.param_groups for p in group["params"])
-        return _mean.total(list(zip(where, rows)), every, 2, home)
 
     def _clip(self, parts: list[Engine], every: Any) -> Tensor | float:
         """What the gradients are multiplied by, as in ``torch.nn.utils.clip_grad_norm_``."""
@@ -167,14 +143,6 @@ class AdamS(Base):
         if isinstance(squares, Tensor):
             return (limit / (squares.sqrt() + 1e-6)).clamp(max=1.0)
         return min(limit / (math.sqrt(squares) + 1e-6), 1.0) if squares == squares else squares
-
-    def _v_mean(self, parts: list[Engine], every: Any, clip: Tensor | float) -> Any:
-        """v̄ of the whole model: a float when the host has it, else a 0-d tensor."""
-        rows = [(part.second_moment(clip), float(part.count)) for part in parts]
-        v_sum, count = self._total(parts, rows, every)
-        if isinstance(v_sum, Tensor):
-            return v_sum / count.clamp_min(1)
-        return torch.tensor(v_sum / max(count, 1.0), dtype=torch.float64)
 
     def _warn_if_clamped(self, part: Engine, v_mean: Tensor) -> None:
         """Say once that the decay would flip every weight; never makes the host wait."""
@@ -192,22 +160,6 @@ class AdamS(Base):
             )
 
     # --- state ------------------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        if getattr(self, "_process_group", None) is not None:
-            raise TypeError(
-                "process_group cannot be copied or pickled; save state_dict() and build AdamS anew"
-            )
-        return super().__getstate__()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._memory().clear()
-
-    def state_dict(self) -> dict[str, Any]:
-        """torch's state. A run that goes on and one that is resumed from it stay equal."""
-        self._memory().clear()  # both measure Σv anew
-        return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state of AdamS, or the moments of Adam or AdamW.

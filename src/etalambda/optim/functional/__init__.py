@@ -23,6 +23,7 @@ from collections.abc import Callable
 import torch
 
 from etalambda._common import unknown
+from etalambda.optim.functional._adai import adai, adai_apply, adai_moments, adais
 from etalambda.optim.functional._adam import (
     adam,
     adam_apply,
@@ -37,6 +38,10 @@ from etalambda.optim.functional._sgd import sgd, sgds, sgds_factor, sgdw
 
 __all__ = [
     "RULES",
+    "adai",
+    "adai_apply",
+    "adai_moments",
+    "adais",
     "adam",
     "adam_apply",
     "adam_moments",
@@ -58,6 +63,8 @@ RULES: dict[str, Callable[..., Updated]] = {
     "adam": adam,
     "adamw": adamw,
     "adams": adams,
+    "adai": adai,
+    "adais": adais,
 }
 """Rule by name, for engines that take the optimizer's name from the command line."""
 
@@ -68,6 +75,8 @@ _BUFFERS = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "adamw": ("exp_avg", "exp_avg_sq"),
     "adams": ("exp_avg", "exp_avg_sq"),
+    "adai": ("exp_avg", "exp_avg_sq", "beta1_prod"),
+    "adais": ("exp_avg", "exp_avg_sq", "beta1_prod"),
 }
 
 
@@ -91,5 +100,7 @@ def init(rule: str, params: Tensors, *, amsgrad: bool = False) -> State:
     names = _BUFFERS[rule] + (("max_exp_avg_sq",) if amsgrad else ())
     device = params[0].device if params else None
     state: State = {name: [torch.zeros_like(p) for p in params] for name in names}
+    if "beta1_prod" in state:
+        state["beta1_prod"] = [torch.ones_like(p) for p in params]
     # float64: in float32 1 - 0.999^1 is wrong in the fifth digit.
     return state | {"step": torch.zeros((), dtype=torch.float64, device=device)}

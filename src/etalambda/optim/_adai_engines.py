@@ -1,0 +1,167 @@
+"""Adai's step: as the pure rule, and block by block in place on the CPU.
+
+No fused kernel of torch knows Adai, and each tensor operation on its own would go to memory. Taken
+in blocks that stay in a core's cache, the same operations cost a third (measured: see
+docs/performance.md). Σv obeys the recursion of v, so v̄ costs one read of the gradients.
+
+Departures from the paper: none.
+"""
+
+import math
+from operator import attrgetter, is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etalambda.optim import functional as F
+from etalambda.optim._base import Lists, advance_steps, as_float, host_steps, scalar, write_back
+from etalambda.optim._fused import flat, rounded, sum_of_squares
+
+BLOCK = 1 << 15  # elements: seven blocks of float32 are 0.9 MB
+VERSION = attrgetter("_version")
+
+
+class Pure:
+    """The rule of `functional`, then its results copied into the live tensors."""
+
+    def __init__(self, lists: Lists, memory: dict[Tensor, Any], decoupled: bool) -> None:
+        self.lists, self.memory, self.decoupled = lists, memory, decoupled
+        self.count = sum(p.numel() for p in lists.weights)
+
+    def second_moment(self, clip: Any) -> Tensor | float:
+        """Σv̂ after this step's gradient."""
+        group, lists = self.lists.group, self.lists
+        own = (lambda ts: [t.clone() for t in ts]) if group["differentiable"] else list
+        self.weights = own(lists.weights)
+        sign = -1 if group["maximize"] else 1
+        self.grads = [
+            (g if sign == 1 else -g).to(p.dtype) for g, p in zip(lists.grads, lists.weights)
+        ]
+        if not self.decoupled:
+            decay = scalar(group["weight_decay"])
+            self.grads = [g + decay * p for g, p in zip(self.grads, self.weights)]
+        self.state: dict[str, Any] = {k: own(v) for k, v in lists.buffers.items()}
+        self.state["step"] = host_steps(lists)
+        beta2 = scalar(group["betas"][1])
+        self.state, self.v_hats = F.adai_moments(self.grads, self.state, beta2)
+        return F.mean_of_all(self.v_hats) * self.count
+
+    def move(self, v_mean: Tensor) -> None:
+        """Momentum, decay and step."""
+        group, lists = self.lists.group, self.lists
+        lr = scalar(group["lr"])
+        kept = 1 - lr * scalar(group["weight_decay"]) if self.decoupled else 1.0
+        moved, state = F.adai_apply(
+            self.weights, self.grads, self.state, self.v_hats, v_mean,
+            lr=lr, beta0=scalar(group["betas"][0]), eps=group["eps"], kept=kept,
+        )  # fmt: skip
+        write_back(lists, moved, state)
+        advance_steps(lists)
+
+
+class Blocked(Pure):
+    """In place, for dense tensors of one age on the CPU."""
+
+    def second_moment(self, clip: Any) -> float:
+        group, lists = self.lists.group, self.lists
+        self.step = lists.steps[0].item() + 1
+        beta2 = as_float(group["betas"][1])
+        self.keep, self.take = rounded(beta2, lists.weights[0].dtype)
+        if self.decoupled:
+            squares = sum_of_squares(lists.grads)
+            self.v_sum = self.keep * self._sum_before() + self.take * squares
+        else:
+            self.v_sum = math.fsum(self._largest_sums())
+        self.correction = 1 - beta2**self.step
+        return self.v_sum / self.correction
+
+    def _sum_before(self) -> float:
+        squares = self.lists.buffers["exp_avg_sq"]
+        known = self.memory.get(self.lists.params[0])
+        if known is not None and len(known[0]) == len(squares):
+            same = all(map(is_, known[0], squares))
+            if same and known[1] == list(map(VERSION, squares)):
+                return known[2]
+        return math.fsum(v.sum(dtype=torch.float64).item() for v in squares)
+
+    def _blocks(self) -> Any:
+        buffers = self.lists.buffers
+        names = ("exp_avg", "exp_avg_sq", "beta1_prod")
+        columns = (self.lists.weights, self.lists.grads, *(buffers[k] for k in names))
+        for row in zip(*columns):
+            yield from zip(*(flat(t).split(BLOCK) for t in row))
+
+    def _gradient(self, p: Tensor, g: Tensor) -> Tensor:
+        """The gradient of a block, with L2 and ``maximize``."""
+        group = self.lists.group
+        if group["maximize"]:
+            g = -g
+        return g if self.decoupled else torch.add(g, p, alpha=as_float(group["weight_decay"]))
+
+    def _largest_sums(self) -> Any:
+        """Σv of each block as it will be: L2 makes g depend on θ, so no recursion helps."""
+        for p, g, _, v, _ in self._blocks():
+            g = self._gradient(p, g)
+            yield torch.mul(v, self.keep).addcmul_(g, g, value=self.take).sum().item()
+
+    def move(self, v_mean: Tensor) -> None:
+        group, lists = self.lists.group, self.lists
+        lr, eps = as_float(group["lr"]), group["eps"]
+        kept = 1 - lr * as_float(group["weight_decay"]) if self.decoupled else 1.0
+        mean = float(v_mean) * self.correction
+        share = as_float(group["betas"][0]) / mean if mean > 0 else 0.0
+        for p, g, m, v, product in self._blocks():
+            g = self._gradient(p, g)
+            v.mul_(self.keep).addcmul_(g, g, value=self.take)
+            if mean > 0:
+                inertia = torch.mul(v, -share).add_(1).clamp_(0, 1 - eps)
+            else:
+                inertia = torch.full_like(v, min(1 - as_float(group["betas"][0]), 1 - eps))
+            product.mul_(inertia)
+            m.sub_(g).mul_(inertia).add_(g)
+            rest = torch.neg(product, out=inertia).add_(1)
+            p.mul_(kept).addcdiv_(m, rest, value=-lr)
+        advance_steps(lists)
+        if self.decoupled:
+            squares = lists.buffers["exp_avg_sq"]
+            # The blocks are views, so every write above has counted.
+            self.memory[lists.params[0]] = (squares, list(map(VERSION, squares)), self.v_sum)
+
+
+class Foreach(Pure):
+    """In place with torch's foreach operations."""
+
+    def second_moment(self, clip: Any) -> Tensor:
+        group, lists = self.lists.group, self.lists
+        grads: Any = torch._foreach_neg(lists.grads) if group["maximize"] else lists.grads
+        if not self.decoupled:
+            grads = torch._foreach_add(grads, lists.weights, alpha=as_float(group["weight_decay"]))
+        self.grads = list(grads)
+        beta2 = as_float(group["betas"][1])
+        advance_steps(lists)
+        squares = lists.buffers["exp_avg_sq"]
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, self.grads, self.grads, 1 - beta2)
+        self.v_hats = list(torch._foreach_div(squares, [1 - beta2**s for s in host_steps(lists)]))
+        return F.mean_of_all(self.v_hats) * self.count
+
+    def move(self, v_mean: Tensor) -> None:
+        group, lists = self.lists.group, self.lists
+        buffers, lr = lists.buffers, as_float(group["lr"])
+        if float(v_mean) > 0:
+            inertia = torch._foreach_mul(self.v_hats, -as_float(group["betas"][0]) / float(v_mean))
+        else:
+            inertia = [torch.full_like(v, -as_float(group["betas"][0])) for v in self.v_hats]
+        torch._foreach_add_(inertia, 1)
+        torch._foreach_clamp_min_(inertia, 0.0)
+        torch._foreach_clamp_max_(inertia, 1 - group["eps"])
+        torch._foreach_mul_(buffers["beta1_prod"], inertia)
+        torch._foreach_sub_(buffers["exp_avg"], self.grads)
+        torch._foreach_mul_(buffers["exp_avg"], inertia)
+        torch._foreach_add_(buffers["exp_avg"], self.grads)
+        denominators = torch._foreach_neg(buffers["beta1_prod"])
+        torch._foreach_add_(denominators, 1)
+        if self.decoupled:
+            torch._foreach_mul_(lists.weights, 1 - lr * as_float(group["weight_decay"]))
+        torch._foreach_addcdiv_(lists.weights, buffers["exp_avg"], denominators, -lr)
