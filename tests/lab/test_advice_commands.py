@@ -19,7 +19,7 @@ def test_suggest_prints_every_rule(capsys):
 
 def test_suggest_as_json_and_as_another_tools_flags(capsys):
     assert main([*PLAN.split(), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["budget"] == pytest.approx(17)
+    assert json.loads(capsys.readouterr().out)["budget"] == pytest.approx(16, rel=0.01)
     assert main([*PLAN.split(), "--as", "hf"]) == 0
     assert capsys.readouterr().out.startswith("--optim adamw_torch")
 

@@ -107,6 +107,13 @@ def test_plan_numbers():
     assert DecayBudget.of("adamw", lr=0.1, weight_decay=0.0, steps=5).tau == math.inf
 
 
+def test_step_at_inverts_the_cumulative_budget():
+    plan = DecayBudget.of("adamw", lr=0.01, weight_decay=0.1, steps=100, lr_schedule="linear")
+    for step in (1, 7, 60):
+        assert plan.step_at(plan.cumulative[step - 1].item()) == step
+    assert plan.step_at(plan.total * 1.01) == math.inf
+
+
 def test_couplings_of_the_plan():
     lr = factors("linear", 4)
     assert weight_decay_factors("matched", lr).tolist() == lr.tolist()

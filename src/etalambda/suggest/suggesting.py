@@ -71,9 +71,9 @@ def suggest(
         >>> found = suggest(optimizer="adamw", lr=1e-3, steps=78_200, batch_size=128,
         ...                 dataset_size=50_000, lr_schedule="cosine")
         >>> round(found.weight_decay, 2), round(found.plan.total, 1)
-        (0.43, 17.0)
+        (0.41, 16.0)
         >>> [round(p.weight_decay, 2) for p in found.predictions[1:3]]
-        [0.43, 0.18]
+        [0.41, 0.18]
     """
     for name, value in dict(
         lr=lr,
@@ -201,7 +201,7 @@ def _warnings(plan: Plan, spent: DecayBudget, predictions: Sequence[Prediction])
     if len(said) == 1:
         found.append("one rule alone applies: give batch_size, dataset_size, parameters for more")
     if plan.passes is None:
-        found.append("passes unknown: with many passes over the data take K = 10 to 40")
+        found.append("passes unknown: with many passes over the data, K of 0.03 to 0.2 a pass")
     if plan.optimizer.lower() == "sgd" and plan.gain == 1:
         found.append("momentum taken as 0: pass momentum=0.9 if that is what you use")
     return found

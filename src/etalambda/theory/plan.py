@@ -238,6 +238,11 @@ class DecayBudget:
         """K spent after each step, shape ``(steps,)``."""
         return self.rates.cumsum(0)
 
+    def step_at(self, total: float) -> float:
+        """The first step after which K reaches ``total``; infinite if the plan never spends it."""
+        reached = torch.searchsorted(self.cumulative, total * (1 - 1e-12))
+        return float(reached + 1) if reached < self.steps else math.inf
+
     @property
     def peak(self) -> float:
         """K had the rate stayed at its maximum: the number that most papers' rules speak of."""

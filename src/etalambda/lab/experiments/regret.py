@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,24 +131,30 @@ def errors(task: Task, epochs: int, decays: list[float], config: Config) -> list
     ]
 
 
-def one(task: Task, epochs: int, config: Config) -> dict[str, Any]:
-    """Grid and rules of one task and length, and the regret of each rule."""
-    rules = predictions(task, epochs, config)
-    decays = sorted({0.0, *task.grid, *rules.values()})
-    runs = errors(task, epochs, decays, config)
+def one(
+    task: Task, epochs: int, config: Config, known: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Grid and rules of one task and length, and the regret of each rule.
+
+    ``known`` runs are not trained again: only λ that they lack, as after a change of the rules.
+    """
+    rules, runs = predictions(task, epochs, config), list(known or ())
+    there = {run["weight_decay"] for run in runs}
+    missing = sorted({0.0, *task.grid, *rules.values()} - there)
+    runs += errors(task, epochs, missing, config) if missing else []
+    cells = {decay: [r for r in runs if r["weight_decay"] == decay] for decay in {*there, *missing}}
 
     def mean(decay: float, part: str) -> float:
-        return float(np.mean([r[part] for r in runs if r["weight_decay"] == decay]))
+        return float(np.mean([run[part] for run in cells[decay]]))
 
     best = min((0.0, *task.grid), key=lambda decay: mean(decay, "val"))
-    base = [r["test"] for r in runs if r["weight_decay"] == best]
+    base = [run["test"] for run in cells[best]]
     regrets = {}
     for name, decay in rules.items():
-        mine = [r["test"] for r in runs if r["weight_decay"] == decay]
-        gaps = np.subtract(mine, base)
+        gaps = np.subtract([run["test"] for run in cells[decay]], base)
         regrets[name] = dict(
             weight_decay=decay,
-            K=float(np.mean([r["K"] for r in runs if r["weight_decay"] == decay])),
+            K=mean(decay, "K"),
             regret=float(gaps.mean()),
             sd=float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan,
             n=len(gaps),
@@ -160,8 +165,8 @@ def one(task: Task, epochs: int, config: Config) -> dict[str, Any]:
         best=dict(
             weight_decay=best,
             test=mean(best, "test"),
-            K=float(np.mean([r["K"] for r in runs if r["weight_decay"] == best])),
-            on_border=best in (0.0, task.grid[-1]),
+            K=mean(best, "K"),
+            on_border=best == task.grid[-1],
         ),
         regrets=regrets,
         runs=runs,
@@ -196,23 +201,20 @@ def verdict(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main(config: Config, out: Path) -> None:
-    """Run what is missing in ``out``, one file a task and length, then print the verdict.
+    """Train what ``out`` lacks, one file a task and length, then print the verdict.
 
     Args:
         config: The experiment.
-        out: Folder of the results; a task and length that is there is not run again.
+        out: Folder of the results; networks that are there are not trained again.
     """
     out.mkdir(parents=True, exist_ok=True)
     results = []
     for task in TASKS:
         for epochs in config.epochs if config.only in task.name else ():
             path = out / f"{task.name.replace(',', '').replace(' ', '-')}-{epochs}.json"
-            if not path.exists():
-                started = time.process_time()
-                result = one(task, epochs, config)
-                result["cpu_seconds"] = round(time.process_time() - started, 1)
-                path.write_text(json.dumps(result))
-            results.append(json.loads(path.read_text()))
+            known = json.loads(path.read_text())["runs"] if path.exists() else []
+            results.append(one(task, epochs, config, known))
+            path.write_text(json.dumps(results[-1]))
             report(results[-1])
     found = verdict(results)
     (out / "verdict.json").write_text(json.dumps(found, indent=1))
