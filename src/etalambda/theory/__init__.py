@@ -11,6 +11,7 @@ from etalambda.theory import (
     critical_points,
     deep_linear,
     gaussian_field,
+    kac_rice,
     norm_dynamics,
     norm_dynamics_scaling,
     norm_dynamics_sde,
@@ -30,6 +31,7 @@ __all__ = [
     "critical_points",
     "deep_linear",
     "gaussian_field",
+    "kac_rice",
     "norm_dynamics",
     "norm_dynamics_scaling",
     "norm_dynamics_sde",
@@ -43,5 +45,13 @@ __all__ = [
     "wide",
 ]
 EXPERIMENTAL: frozenset[str] = frozenset(
-    {"complexity", "critical_points", "random_field", "semicircle", "sphere", "spin_glass"}
+    {
+        "complexity",
+        "critical_points",
+        "kac_rice",
+        "random_field",
+        "semicircle",
+        "sphere",
+        "spin_glass",
+    }
 )
