@@ -1,4 +1,4 @@
-"""Optimizers and loops that need no glue: Muon + AdamW, Accelerate, schedule-free, timm's groups."""
+"""What needs no glue: Muon with AdamW, Accelerate, schedule-free, timm's groups."""
 
 import accelerate
 import pytest
@@ -171,7 +171,7 @@ def test_timm_groups_keep_their_zero_and_their_scale(layer_decay):
 
 
 def test_timm_scheduler_rewrites_lr_after_the_step_and_tie_follows():
-    """timm's ``step_update`` writes lr from ``initial_lr`` times ``lr_scale``: the tie sees both."""
+    """timm's ``step_update`` writes lr from ``initial_lr`` times ``lr_scale``."""
     model = Net()
     optimizer = torch.optim.AdamW(timm_groups(model, 0.1, 0.5), lr=1e-3)
     for group in optimizer.param_groups:

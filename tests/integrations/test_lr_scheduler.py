@@ -7,6 +7,7 @@ import torch
 from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, SequentialLR, StepLR
 
 from etalambda.integrations import LRSchedulerAdapter
+from etalambda.integrations._run import LossMeter
 from etalambda.schedule import CoupledToLR, MatchedAnnealing, Scheduler, cosine, linear
 
 
@@ -103,9 +104,18 @@ def test_without_an_lr_scheduler():
 
 def test_errors_name_the_remedy():
     optimizer, both = make()
-    with pytest.raises(ValueError, match="reads loss.*through the callback"):
+    with pytest.raises(ValueError, match=r"reads loss.*through the callback"):
         LRSchedulerAdapter(Scheduler(optimizer, weight_decay=MatchedAnnealing()))
     with pytest.raises(TypeError, match="etalambda Scheduler, got StepLR"):
         LRSchedulerAdapter(StepLR(optimizer, 1))
     with pytest.raises(TypeError, match="torch LRScheduler, got linear"):
         LRSchedulerAdapter(both._scheduler, linear(3))
+
+
+def test_loss_of_a_step_is_the_mean_of_its_parts_or_the_sum_of_its_shares():
+    meter = LossMeter()
+    assert meter.signals() == {}
+    for mean, want in ((True, 2.0), (False, 4.0)):
+        meter.add(torch.tensor(1.0, requires_grad=True), mean=mean)
+        meter.add(3.0, mean=mean)
+        assert meter.signals()["loss"]() == want
