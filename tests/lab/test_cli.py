@@ -1,7 +1,9 @@
 """The command line: help without torch, errors in one line, and runs that go on after a stop."""
 
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import asdict, fields
 from types import ModuleType
@@ -13,7 +15,7 @@ from etalambda.lab import cli
 from etalambda.lab.commands.experiments import at_best_lr
 from etalambda.lab.commands.words import CONFIGS, words_of
 from etalambda.lab.configs import ClockConfig, CompareConfig, MapConfig, parse_grid
-from etalambda.lab.records import open_run
+from etalambda.lab.records import open_run, read
 from tests.lab import synthetic
 
 
@@ -191,3 +193,38 @@ def test_configs_are_what_records_keep():
         for value in asdict(config).values():
             assert isinstance(value, str | int | float | tuple)
     assert np.all(np.diff(MapConfig().lrs) > 0)
+
+
+def test_ctrl_c_in_a_real_run_keeps_the_parts_and_the_command_goes_on(tmp_path):
+    """The signal itself, sent while networks train in worker threads."""
+    words = [
+        "clock",
+        "--p",
+        "5",
+        "--width",
+        "4",
+        "--steps",
+        "300",
+        "--every",
+        "100",
+        "--seeds",
+        "40",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "etalambda.lab.cli", "clock", *size],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    folder = tmp_path / "runs" / "clock"
+    while process.poll() is None and not list(folder.glob("parts/seed*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "finished parts are kept in runs/clock" in said
+    assert "Traceback" not in said
+    kept = read(folder)
+    assert not kept.finished
+    assert len(kept.tables["summary"]["plan"]) >= 1

@@ -80,9 +80,11 @@ def _against(table: dict[str, np.ndarray], x: str, label: str, title: str) -> An
         middle = np.array([e.mean() for e in errors])
         spread = np.array([e.std(ddof=1) if len(e) > 1 else 0.0 for e in errors])
         axis.plot(places, middle, "o-", ms=4, color=colour, label=f"{length:.0f} epochs")
-        axis.fill_between(places, middle - spread, middle + spread, color=colour, alpha=0.18, lw=0)
-    axis.set_xscale("log")
+        low = np.maximum(middle - spread, middle / 2)
+        axis.fill_between(places, low, middle + spread, color=colour, alpha=0.18, lw=0)
+    axis.set(xscale="log", yscale="log")
     plain_log_ticks(axis.xaxis)
+    plain_log_ticks(axis.yaxis, (1, 2, 5))
     axis.set(xlabel=label, ylabel="validation error %", title=title)
     axis.legend()
     return made
@@ -99,9 +101,11 @@ def label_panel(grids: dict[str, MapGrid]) -> Any:
         spread = np.nan_to_num(100 * grid.test_sd[row][ours])
         label = f"{name}, lr {grid.lrs[row]:.2g}"
         axis.plot(decays, error, dash, marker="o", ms=4, color=colour, label=label)
-        axis.fill_between(decays, error - spread, error + spread, color=colour, alpha=0.18, lw=0)
-    axis.set_xscale("log")
+        low = np.maximum(error - spread, error / 2)
+        axis.fill_between(decays, low, error + spread, color=colour, alpha=0.18, lw=0)
+    axis.set(xscale="log", yscale="log")
     plain_log_ticks(axis.xaxis)
+    plain_log_ticks(axis.yaxis, (1, 2, 5))
     axis.set(xlabel="weight_decay λ", ylabel="test error %", title="The same map with other labels")
     axis.legend()
     return made

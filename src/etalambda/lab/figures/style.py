@@ -79,9 +79,12 @@ def figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tupl
     return made, list(made.subplots(1, columns, squeeze=False, **kwargs)[0])
 
 
-def plain_log_ticks(axis: Any) -> None:
-    """0.01, 0.1, 1 in place of powers of ten, on a matplotlib axis that is logarithmic."""
+def plain_log_ticks(axis: Any, steps: Sequence[float] = (1,)) -> None:
+    """0.01, 0.1, 1 in place of powers of ten on a logarithmic axis; ``steps`` a decade."""
+    ticker = need("matplotlib.ticker", "lab")
+    axis.set_major_locator(ticker.LogLocator(subs=steps))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -45,7 +45,8 @@ def table(run: RunData, role: str) -> Table:
     )
     note = (
         f"{choice}Mean ± sd over paired seeds of networks that chose nothing; differences in "
-        "points of test error, negative is better; a diverged network is left out of n."
+        "points of test error, negative is better; a diverged network is left out of n. The "
+        "sphere has a radius to choose, in initial norms."
     )
     best = int(np.nanargmin([_error(rows) for rows in methods.values()]))
     return Table(title, columns, rows, note, bold=best)
@@ -71,6 +72,8 @@ def _error(rows: dict[str, np.ndarray]) -> float:
 def _row(name: str, rows: dict[str, np.ndarray], base: dict[str, np.ndarray] | None) -> list[str]:
     n = str(int(np.isfinite(rows["test_error"]).sum()))
     decay = number(float(rows["weight_decay"][0]))
+    if "radius" in rows and np.isfinite(rows["radius"][0]):
+        decay = f"radius {rows['radius'][0]:g}"
     tail = [n, number(_mean(rows["K"])), number(_mean(rows["norm"]))]
     if base is None:
         return [name, decay, mean_sd(rows["test_error"]), "", "", *tail]
