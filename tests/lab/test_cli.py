@@ -197,19 +197,7 @@ def test_configs_are_what_records_keep():
 
 def test_ctrl_c_in_a_real_run_keeps_the_parts_and_the_command_goes_on(tmp_path):
     """The signal itself, sent while networks train in worker threads."""
-    words = [
-        "clock",
-        "--p",
-        "5",
-        "--width",
-        "4",
-        "--steps",
-        "300",
-        "--every",
-        "100",
-        "--seeds",
-        "40",
-    ]
+    size = ["--p", "5", "--width", "4", "--steps", "300", "--every", "100", "--seeds", "40"]
     process = subprocess.Popen(
         [sys.executable, "-m", "etalambda.lab.cli", "clock", *size],
         cwd=tmp_path,

@@ -46,6 +46,9 @@ COMMANDS: dict[str, Command] = {
     "suggest": Command(f"{_HERE}.suggest:suggest", "which weight decay for a plan", "use it"),
     "doctor": Command(f"{_HERE}.doctor:doctor", "what a log says about its decay", "use it"),
     "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),
+    "theory": Command(
+        f"{_HERE}.theory:theory", "the closed forms as a page with sliders", "read it"
+    ),
     "ls": Command(f"{_HERE}.ls:ls", "the runs of a folder", "read it"),
 }
 

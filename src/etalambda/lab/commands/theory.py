@@ -1,0 +1,19 @@
+"""``etalambda theory``: the closed forms as a page with sliders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def theory(out: Path = Path("runs/theory.html")) -> None:
+    """One offline HTML page with the theory's curves and a slider for each parameter.
+
+    Norms under weight decay, modes of a wide network, saddles of a random landscape and their
+    spectra. Nothing is trained; it takes a few seconds.
+
+    Args:
+        out: Where to write the page.
+    """
+    from etalambda.lab.theory_page import build
+
+    print(f"page: {build(out).resolve().as_uri()}")
