@@ -62,6 +62,8 @@ class One:
         self.radii = [float(p.detach().norm()) * (trial.sphere or 1) for p in self.matrices]
         self._project()
         make = optimizer_class(optimizer)
+        if self.matrices:  # one-pass forms of an update want weights that nobody else writes
+            hyper = hyper | dict(foreach=False)
         self.optimizer = make(
             net.parameters(), lr=trial.lr, weight_decay=trial.weight_decay, **hyper
         )

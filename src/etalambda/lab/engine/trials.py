@@ -61,7 +61,8 @@ class Snapshot:
     (Σ lr · weight_decay · gain of the optimizer), ``loss`` the last training loss (NaN at step 0),
     ``norm`` ‖θ‖ over all parameters, ``alive`` False where the loss has stopped being finite: such
     a trial is frozen. ``predict`` gives the outputs, without dropout and with BatchNorm's running
-    statistics: (N, ...), the same for all trials -> (T, N, ...).
+    statistics: (N, ...), the same for all trials -> (T, N, ...); call it before asking for the next
+    snapshot, it reads the weights of the moment.
     """
 
     trials: Sequence[Trial]

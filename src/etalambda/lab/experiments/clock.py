@@ -72,7 +72,6 @@ ROWS: tuple[Row, ...] = (
     Row("matched annealing from 0.8", "method", 0.8, _decay(lambda _: MatchedAnnealing())),
     Row("sphere, 1 x initial norm", "sphere", sphere=1.0),
     Row("sphere, 2 x", "sphere", sphere=2.0),
-    Row("sphere, 2.5 x", "sphere", sphere=2.5),
     Row("sphere, 3 x", "sphere", sphere=3.0),
     Row("sphere, 4 x", "sphere", sphere=4.0),
 )
