@@ -22,7 +22,7 @@ from etalambda._common import check_nonnegative, check_positive, unknown
 
 TASKS = ("digits",)
 MODELS = ("mlp", "cnn")
-OPTIMIZERS = ("sgd", "sgdw", "adamw", "adams")
+OPTIMIZERS = ("sgd", "sgdw", "sgds", "adam", "adamw", "adams")
 
 
 def parse_grid(text: str) -> tuple[float, ...]:
@@ -103,7 +103,7 @@ class ClockConfig:
     lr: float = 3e-3
     """Peak learning rate. At 1e-2 and above the clock stops being one, and the page says so."""
     optimizer: str = "adamw"
-    """Who takes the steps: sgd, sgdw, adamw or adams."""
+    """Who takes the steps: sgd, sgdw, sgds, adam, adamw or adams."""
     width: int = 128
     """Hidden width of z = W2 (W1 x)²."""
     every: int = 25
@@ -150,7 +150,7 @@ class MapConfig(DigitsConfig):
     """The lr x weight_decay map: one network a cell and seed, all trained together."""
 
     optimizer: str = "sgd"
-    """Who takes the steps: sgd, sgdw, adamw or adams."""
+    """Who takes the steps: sgd, sgdw, sgds, adam, adamw or adams."""
     lrs: Grid = MAP_LRS
     """Learning rates, one row each."""
     weight_decays: Grid = MAP_WEIGHT_DECAYS
