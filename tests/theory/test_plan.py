@@ -100,6 +100,7 @@ def test_plan_numbers():
     assert plan.total == pytest.approx(0.5 * 0.5, rel=2e-3)
     assert plan.peak == pytest.approx(0.5)
     assert (plan.tau, plan.tau_share) == (pytest.approx(2000), pytest.approx(2))
+    assert (plan.tau_in(1 / 100), plan.tau_in(512)) == (pytest.approx(20), pytest.approx(1.024e6))
     assert plan.cumulative[-1].item() == pytest.approx(plan.total)
     assert plan.shrink == pytest.approx(-math.expm1(-plan.total), rel=1e-3)
     assert plan.dual_coefficients[0].item() == pytest.approx(math.exp(-plan.total), rel=1e-2)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -60,16 +61,16 @@ def v_mean(optimizer: Optimizer) -> float | None:
     kept = getattr(optimizer, "v_mean", None)
     if kept is not None and not callable(kept):
         return float(kept)
-    total, count = 0.0, 0
+    sums, count = [], 0
     for group in optimizer.param_groups:
         for p in group["params"]:
             state = optimizer.state.get(p, {})
-            if "exp_avg_sq" in state and float(state["step"]) > 0:
+            if "exp_avg_sq" in state and (step := float(state["step"])) > 0:
                 moment = state.get("max_exp_avg_sq", state["exp_avg_sq"])
-                correction = 1 - group["betas"][1] ** float(state["step"])
-                total += float(moment.double().sum()) / correction
+                correction = 1 - float(group["betas"][1]) ** step
+                sums.append(moment.sum(dtype=torch.float64).cpu() / correction)
                 count += p.numel()
-    return total / count if count else None
+    return float(torch.stack(sums).sum()) / count if count else None
 
 
 def group_rate(optimizer: Optimizer, group: dict[str, Any], mean: float | None = None) -> float:

@@ -89,6 +89,11 @@ def examine_log(path: str | Path, **options: Any) -> Report:
     Raises:
         FileNotFoundError: If there is nothing at the path.
         ValueError: If it holds nothing that the doctor knows.
+
+    Example:
+        >>> examine_log("nowhere.csv")
+        Traceback (most recent call last):
+        FileNotFoundError: there is no log at nowhere.csv
     """
     path = Path(path)
     if not path.exists():

@@ -250,9 +250,13 @@ class DecayBudget:
 
     @property
     def tau(self) -> float:
-        """τ in steps, at the maximal rate. Multiply by the tokens or epochs of a step for those."""
+        """τ in steps, at the maximal rate."""
         rate = self.rates.max().item()
         return 1 / rate if rate else math.inf
+
+    def tau_in(self, step: float) -> float:
+        """τ in another unit: ``step`` is one step's worth of it, 1/steps_per_epoch or tokens."""
+        return self.tau * step
 
     @property
     def tau_share(self) -> float:
