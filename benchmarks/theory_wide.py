@@ -1,7 +1,7 @@
 """Does a kernel that decays generalize better? Lewkowycz & Gur-Ari 2020 leave the question open.
 
 Even against odd on scikit-learn's 1797 digits, the kernel of a two-layer ReLU network at infinite
-width (``relu_ntk`` of the tests). The same kernel with degree 1 (fixed: a linear model under L2),
+width (``relu_ntk``). The same kernel with degree 1 (fixed: a linear model under L2),
 2 and 4 (it decays) and ridge regression, f_0 = 0. A split draws 200 training, 400 validation and
 1197 test images; a share of the training labels is wrong, the others are clean. λ and the stopping
 time are chosen on validation, errors are of the test images. Paired over splits.
@@ -17,10 +17,8 @@ from pathlib import Path
 import torch
 from sklearn.datasets import load_digits
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from etalambda.theory import wide
-from tests.reference.two_layer import relu_ntk
+from etalambda.theory.wide_kernels import relu_ntk
 
 TIMES = torch.logspace(-2, 4, 61, dtype=torch.float64)
 DECAYS = torch.logspace(-4, 1, 16, dtype=torch.float64)
