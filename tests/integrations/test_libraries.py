@@ -139,45 +139,49 @@ def test_schedule_free_takes_groups_scheduler_and_tie(cls):
     assert plain.param_groups[0]["weight_decay"] == pytest.approx(0.1 * cosine(4)(1))
 
 
-def timm_groups(model, weight_decay, layer_decay=None):
-    """The layout of timm's ``param_groups_weight_decay`` and ``param_groups_layer_decay``.
+def timm_groups(model, weight_decay):
+    """The layout of timm's ``param_groups_layer_decay``, seen in timm 1.0.31.
 
-    timm pulls torchvision, so this stands in for it: same keys, exempt group first, and with
-    layer decay an ``lr_scale`` that timm's own schedulers multiply into the lr.
+    timm pulls torchvision, so this stands in for it: exempt tensors first, every lr the same, and
+    an ``lr_scale`` that timm's own schedulers multiply in later.
     """
     thin = [p for p in model.parameters() if p.ndim <= 1]
     thick = [p for p in model.parameters() if p.ndim > 1]
-    groups = [
-        {"params": thin, "weight_decay": 0.0},
-        {"params": thick, "weight_decay": weight_decay},
+    return [
+        {"params": thin, "weight_decay": 0.0, "lr_scale": 0.5},
+        {"params": thick, "weight_decay": weight_decay, "lr_scale": 0.5},
     ]
-    if layer_decay is not None:
-        for i, group in enumerate(groups):
-            group |= {"lr_scale": layer_decay**i, "param_names": [str(p.shape) for p in thick]}
-            group["lr"] = 1e-3 * group["lr_scale"]
-    return groups
 
 
-@pytest.mark.parametrize("layer_decay", [None, 0.5])
-def test_timm_groups_keep_their_zero_and_their_scale(layer_decay):
+def timm_schedule(optimizer, factor):
+    """What timm's ``Scheduler`` does to a group at a step."""
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        group["lr"] = factor * group["initial_lr"] * group["lr_scale"]
+
+
+def timm_peaks(optimizer):
+    return [g["initial_lr"] * g.get("lr_scale", 1.0) for g in optimizer.param_groups]
+
+
+def test_timm_groups_keep_their_zero():
     model = Net()
-    optimizer = torch.optim.AdamW(timm_groups(model, 0.1, layer_decay), lr=1e-3)
+    optimizer = torch.optim.AdamW(timm_groups(model, 0.1), lr=1e-3)
     scheduler = Scheduler(optimizer, weight_decay=linear(4))
     step(model, optimizer)
     scheduler.step()
     assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.0, 0.075])
-    handle = el.tie(torch.optim.AdamW(timm_groups(model, 0.1, layer_decay), lr=1e-3), "matched")
-    assert handle.bases == [0.0, 0.1]
 
 
-def test_timm_scheduler_rewrites_lr_after_the_step_and_tie_follows():
-    """timm's ``step_update`` writes lr from ``initial_lr`` times ``lr_scale``."""
+def test_timm_layer_scale_does_not_leak_into_the_weight_decay():
+    """``initial_lr`` is the peak before ``lr_scale``: the recipe declares the peak after it."""
     model = Net()
-    optimizer = torch.optim.AdamW(timm_groups(model, 0.1, 0.5), lr=1e-3)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    el.tie(optimizer, "matched")
-    for group in optimizer.param_groups:
-        group["lr"] = 0.25 * group["initial_lr"]
-    step(model, optimizer)
-    assert optimizer.param_groups[1]["weight_decay"] == pytest.approx(0.025)
+    optimizer = torch.optim.AdamW(timm_groups(model, 0.1), lr=1e-3)
+    timm_schedule(optimizer, 1.0)
+    el.tie(optimizer, "matched", peak_lr=timm_peaks(optimizer))
+    seen = []
+    for factor in (1.0, 0.25):
+        timm_schedule(optimizer, factor)
+        step(model, optimizer)
+        seen.append([g["weight_decay"] for g in optimizer.param_groups])
+    assert seen == [pytest.approx([0.0, 0.1]), pytest.approx([0.0, 0.025])]
