@@ -216,3 +216,15 @@ def test_ctrl_c_in_a_real_run_keeps_the_parts_and_the_command_goes_on(tmp_path):
     kept = read(folder)
     assert not kept.finished
     assert len(kept.tables["summary"]["plan"]) >= 1
+
+
+@pytest.mark.parametrize("missing", ["duckdb", "rich.table", "matplotlib"])
+def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch, capsys):
+    made = synthetic.clock(seeds=1)
+    with open_run(tmp_path / "runs" / "clock", made.config, kind="clock") as run:
+        run.add("all", **made.tables)
+        run.finish()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert cli.main(["report" if missing == "matplotlib" else "ls"]) == 2
+    assert "pip install 'etalambda[lab]'" in capsys.readouterr().err

@@ -32,6 +32,13 @@ def test_the_clock_draws_every_seed_of_every_plan_in_both_panels():
     assert right.get_xscale() == "log"
 
 
+def test_the_plans_are_drawn_as_decay_a_step():
+    (axis,) = clock.plans_panel(RUN.tables).axes
+    assert len(axis.lines) == len(synthetic.PLANS)
+    highest = max(line.get_ydata().max() for line in axis.lines)
+    assert highest == pytest.approx(1e3 * 3e-3 * 0.8)
+
+
 def test_the_first_plan_to_arrive_is_darkest_and_who_never_arrives_is_grey():
     colours = clock.plan_colours(RUN.tables["summary"])
     assert next(iter(colours)) == "constant 0.8"

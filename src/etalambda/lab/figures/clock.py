@@ -71,6 +71,19 @@ def budget_panel(tables: dict[str, Table]) -> Any:
     return made
 
 
+@house_style
+def plans_panel(tables: dict[str, Table]) -> Any:
+    """What each plan takes off a weight at a step, lr · weight_decay, for the first seed."""
+    made, (axis,) = figure(6.2, 4.2)
+    metrics = tables["metrics"]
+    for plan, colour in plan_colours(tables["summary"]).items():
+        ours = (metrics["plan"] == plan) & (metrics["seed"] == metrics["seed"].min())
+        rate = 1e3 * metrics["lr"][ours] * metrics["weight_decay"][ours]
+        axis.plot(metrics["step"][ours], rate, color=colour, lw=1.5)
+    axis.set(xlabel="step", ylabel="lr · weight_decay, thousandths", title="The plans")
+    return made
+
+
 def draw_steps(axis: Any, tables: dict[str, Table]) -> None:
     """Test accuracy against the step, one thin line a seed; training accuracy dotted."""
     metrics = tables["metrics"]

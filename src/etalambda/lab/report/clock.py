@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from etalambda.lab.figures.clock import budget_panel, decay_clock, plan_colours, steps_panel
+from etalambda.lab.figures.clock import (
+    budget_panel,
+    decay_clock,
+    plan_colours,
+    plans_panel,
+    steps_panel,
+)
 from etalambda.lab.figures.style import INK, by_group, to_svg
 from etalambda.lab.records import RunData
 from etalambda.lab.report.html import Section, figures, legend, paragraph
@@ -122,6 +128,7 @@ def section(run: RunData, name: str) -> Section:
     panels = [
         to_svg(steps_panel(run.tables), f"{name}-steps", "test accuracy against the step"),
         to_svg(budget_panel(run.tables), f"{name}-budget", "test accuracy against the budget K"),
+        to_svg(plans_panel(run.tables), f"{name}-plans", "what each plan takes off at a step"),
     ]
     p, lr = run.config.get("p"), run.config.get("lr")
     intro = (
