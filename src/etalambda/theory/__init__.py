@@ -8,6 +8,7 @@ which is torch's, in all about SGD and wide networks.
 from etalambda.theory import (
     budget,
     complexity,
+    complexity_descent,
     critical_points,
     deep_linear,
     gaussian_field,
@@ -18,16 +19,19 @@ from etalambda.theory import (
     quadratic,
     quadratic_adaptive,
     random_field,
+    rotation,
     semicircle,
     sphere,
     spin_glass,
     toy,
     wide,
+    wide_kernels,
 )
 
 __all__ = [
     "budget",
     "complexity",
+    "complexity_descent",
     "critical_points",
     "deep_linear",
     "gaussian_field",
@@ -38,15 +42,18 @@ __all__ = [
     "quadratic",
     "quadratic_adaptive",
     "random_field",
+    "rotation",
     "semicircle",
     "sphere",
     "spin_glass",
     "toy",
     "wide",
+    "wide_kernels",
 ]
 EXPERIMENTAL: frozenset[str] = frozenset(
     {
         "complexity",
+        "complexity_descent",
         "critical_points",
         "kac_rice",
         "random_field",

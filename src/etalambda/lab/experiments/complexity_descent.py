@@ -133,14 +133,13 @@ class Runner:
         """Every way for all its steps; what each met, one dict a way."""
         target = 0.95 * cgd.stop_energy(self.landscape.field)
         hit = [math.inf] * len(WAYS)
+        saddles = torch.zeros(len(WAYS))
         norms: list[Tensor] = []
         points: list[Tensor] = []
         for step in range(self.case.steps):
             energy, gradient = self._look()
             points, norms = [*points[-1:], self.x], [*norms, self._tangent(gradient)]
-            if step == 0:
-                saddles = torch.zeros(len(WAYS))
-            elif step > 1:
+            if step > 1:
                 saddles += self._at_a_saddle(norms[-3:], points[0])
             for i, way in enumerate(WAYS):
                 if energy[i] <= target:
