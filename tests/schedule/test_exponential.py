@@ -120,6 +120,20 @@ def test_the_driver_renormalises_and_stays_exact(momentum):
     optimizer.step()
 
 
+@pytest.mark.parametrize("n", [1, 5, 20])
+def test_projection_every_n_steps_is_a_ramp(n):
+    """CGD-S4: the lr climbs as η ρ^-(2t+1), t = 0 .. n-1, and falls back at each projection."""
+    _, gradient, start = network()
+    lr, decay = 0.02, 1.0
+    radius, with_decay, ramp = start.norm(), start, start
+    for _ in range(60 // n):
+        with_decay = sgd(with_decay, gradient, [lr] * n, [decay] * n, 0.0)[-1]
+        lrs = [lr * (1 - lr * decay) ** -(2 * t + 1) for t in range(n)]
+        ramp = sgd(ramp, gradient, lrs, [0.0] * n, 0.0)[-1]
+        with_decay, ramp = (w * radius / w.norm() for w in (with_decay, ramp))
+        assert angle(with_decay, ramp) < 1e-12
+
+
 def sgd_with(**flags):
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1, **flags)
 
