@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from etalambda.optim import functional as F
-from etalambda.optim._base import Lists, advance_steps, as_float, host_steps, scalar, write_back
+from etalambda.optim._base import (
+    Lists,
+    advance_steps,
+    as_float,
+    host_steps,
+    scalar,
+    working,
+    write_back,
+)
 from etalambda.optim._fused import flat, rounded, sum_of_squares
 
 BLOCK = 1 << 15  # elements: seven blocks of float32 are 0.9 MB
@@ -32,16 +40,15 @@ class Pure:
     def second_moment(self, clip: Any) -> Tensor | float:
         """Σv̂ after this step's gradient."""
         group, lists = self.lists.group, self.lists
-        own = (lambda ts: [t.clone() for t in ts]) if group["differentiable"] else list
-        self.weights = own(lists.weights)
+        self.weights = working(lists.weights, group)
         sign = -1 if group["maximize"] else 1
         self.grads = [
-            (g if sign == 1 else -g).to(p.dtype) for g, p in zip(lists.grads, lists.weights)
+            (g if sign == 1 else -g).to(p.dtype) for g, p in zip(lists.grads, self.weights)
         ]
         if not self.decoupled:
             decay = scalar(group["weight_decay"])
             self.grads = [g + decay * p for g, p in zip(self.grads, self.weights)]
-        self.state: dict[str, Any] = {k: own(v) for k, v in lists.buffers.items()}
+        self.state: dict[str, Any] = {k: working(v, group) for k, v in lists.buffers.items()}
         self.state["step"] = host_steps(lists)
         beta2 = scalar(group["betas"][1])
         self.state, self.v_hats = F.adai_moments(self.grads, self.state, beta2)

@@ -30,6 +30,7 @@ from etalambda.optim._base import (
     as_float,
     host_steps,
     scalar,
+    working,
     write_back,
 )
 from etalambda.optim._fused import BLOCK, divided, flat, rounded, sum_of_squares
@@ -77,12 +78,10 @@ class Pure(Engine):
 
     def second_moment(self, clip: Tensor | float) -> Tensor:
         group, lists = self.group, self.lists
-        self.state: dict[str, Any] = {k: _own(v, group) for k, v in lists.buffers.items()}
+        self.state: dict[str, Any] = {k: working(v, group) for k, v in lists.buffers.items()}
         self.state["step"] = host_steps(lists)
-        grads = [
-            g if g.dtype == p.dtype else g.to(p.dtype)
-            for g, p in zip(self._ready_grads(clip), lists.weights)
-        ]
+        self.weights = working(lists.weights, group)
+        grads = [g.to(p.dtype) for g, p in zip(self._ready_grads(clip), self.weights)]
         betas = tuple(map(scalar, group["betas"]))
         self.state, self.v_hats = F.adam_moments(grads, self.state, betas, group["amsgrad"])
         return F.mean_of_all(self.v_hats) * self.count
@@ -91,17 +90,12 @@ class Pure(Engine):
         group, lists = self.group, self.lists
         decay = scalar(group["weight_decay"])
         kept = F.kept_fraction(v_mean, self.lr, decay, group["power"])
-        weights = _own(lists.weights, group)
+        weights = self.weights
         options = dict(lr=self.lr, beta1=scalar(group["betas"][0]), eps=group["eps"])
         shares = [kept.to(p.device) for p in weights]
         moved = F.adam_apply(weights, self.state, self.v_hats, kept=shares, **options)
         write_back(lists, moved, self.state)
         advance_steps(lists)
-
-
-def _own(tensors: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-    """Copies where autograd must keep the values that the step is about to replace."""
-    return [t.clone() for t in tensors] if group["differentiable"] else tensors
 
 
 def _multi_tensor_adams(

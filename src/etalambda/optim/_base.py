@@ -19,6 +19,7 @@ from etalambda.optim._checks import check_flags, check_fused
 FLAGS: dict[str, Any] = dict(
     maximize=False, foreach=None, capturable=False, differentiable=False, fused=None
 )
+HALF = (torch.float16, torch.bfloat16)
 PLAIN = {Tensor, torch.nn.Parameter}
 LAYOUT = attrgetter("layout")
 
@@ -148,6 +149,9 @@ class Base(Optimizer):
                 f"{type(self).__name__} does not support sparse gradients; "
                 "build the embedding with sparse=False"
             )
+        if group["fused"]:
+            for p in everyone:
+                check_fused(p)
         whole = len(grads) == len(everyone)
         params += everyone if whole else [p for p in everyone if p.grad is not None]
         if not buffers:
@@ -166,8 +170,6 @@ class Base(Optimizer):
             column += [state[name] for state in found]
 
     def _init_state(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
-        if group["fused"]:
-            check_fused(p)
         state["step"] = self._new_step(p, group, 0.0)
         for name in self._names(group):
             state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
@@ -194,7 +196,7 @@ class Base(Optimizer):
         seen: set[int] = set()
         for state in self.state.values():
             step = state.get("step")
-            if id(step) in seen:
+            if isinstance(step, Tensor) and id(step) in seen:
                 state["step"] = step.clone()
             seen.add(id(step))
 
@@ -217,6 +219,14 @@ class Base(Optimizer):
                 filled.append({**kept, **theirs})
             state_dict = {**state_dict, "param_groups": filled}
         super().load_state_dict(state_dict)
+
+
+def working(tensors: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """What a pure rule computes with: half precision in float32, as kernels do in registers, and
+    copies where autograd must keep the values that the step is about to replace."""
+    if group["differentiable"]:
+        return [t.clone() for t in tensors]
+    return [t.float() if t.dtype in HALF else t for t in tensors]
 
 
 def host_steps(lists: Lists) -> list[float] | list[Tensor]:

@@ -23,7 +23,15 @@ import torch
 from torch import Tensor
 
 from etalambda.optim import functional as F
-from etalambda.optim._base import Lists, advance_steps, as_float, host_steps, scalar, write_back
+from etalambda.optim._base import (
+    Lists,
+    advance_steps,
+    as_float,
+    host_steps,
+    scalar,
+    working,
+    write_back,
+)
 from etalambda.optim._fused import divided
 
 VERSION = attrgetter("_version")
@@ -38,18 +46,18 @@ class Pure:
     def step(self, divisor: float) -> None:
         """Move the weights; the gradients are divided by ``divisor`` first."""
         group, lists = self.lists.group, self.lists
-        own = (lambda ts: [t.clone() for t in ts]) if group["differentiable"] else list
+        weights = working(lists.weights, group)
         sign = -1 if group["maximize"] else 1
         grads = lists.grads
         if divisor != 1 or sign != 1:
             grads = [g * (sign / divisor) for g in grads]
-        grads = [g.to(p.dtype) for g, p in zip(grads, lists.weights)]
+        grads = [g.to(p.dtype) for g, p in zip(grads, weights)]
         buffers = lists.buffers.get("momentum_buffer")
         state: dict[str, Any] = dict(step=0, momentum_buffer=[0.0] * len(grads))
         if buffers is not None:
-            state = dict(step=host_steps(lists), momentum_buffer=own(buffers))
+            state = dict(step=host_steps(lists), momentum_buffer=working(buffers, group))
         moved, state = F.sgdw(
-            own(lists.weights), grads, state, lr=scalar(group["lr"]), momentum=group["momentum"],
+            weights, grads, state, lr=scalar(group["lr"]), momentum=group["momentum"],
             dampening=group["dampening"], weight_decay=scalar(group["weight_decay"]),
             nesterov=group["nesterov"], decay_factor=self.factor,
         )  # fmt: skip
