@@ -1,6 +1,7 @@
 """Which tensors decay: by module type and shape, never twice, never when frozen."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -241,6 +242,47 @@ def test_split_gives_a_target_its_own_group():
         split.split(["h.0.b.weight"])
     with pytest.raises(ValueError, match=r"shape \(2,\) is in no group"):
         split.split([torch.zeros(2)])
+
+
+@pytest.mark.parametrize("wrap", ["h.0.", "h.0._checkpoint_wrapped_module.", "_orig_mod.h.0."])
+def test_torchtitan_patterns_match_each_name_once(wrap):
+    groups = el.param_groups(GPT(tied=False), 0.1, "gpt")
+    exported = groups.export("torchtitan")
+    assert [e["optimizer_kwargs"] for e in exported] == [
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.0},
+    ]
+    for entry, group in zip(exported, groups):
+        for param in group["params"]:
+            name = next(e.name for e in groups.entries if e.param is param)
+            seen = name.replace("h.0.", wrap)
+            hits = [e for e in exported if re.search(e["pattern"], seen)]
+            assert hits == [entry], seen
+    assert r"\d+" in exported[0]["pattern"]
+
+
+def test_torchtitan_patterns_keep_block_numbers_that_matter():
+    groups = el.param_groups(ViT(), 0.1, "vit", layer_decay=0.5, lr=0.8)
+    exported = groups.export("torchtitan")
+    hits = [e for e in exported if re.search(e["pattern"], "blocks.1.a.weight")]
+    assert [e["optimizer_kwargs"] for e in hits] == [{"weight_decay": 0.1, "lr": 0.4}]
+
+
+def test_hf_gets_the_names_that_decay_or_an_error():
+    groups = el.param_groups(GPT(), 0.1)
+    assert groups.export("hf") == groups.names(decayed=True)
+    groups[0]["lr"] = 0.1
+    with pytest.raises(ValueError, match=r"optimizers=\(optimizer, None\)"):
+        groups.export("hf")
+
+
+def test_deepspeed_gets_plain_dicts_of_its_own():
+    groups = el.param_groups(GPT(), 0.1)
+    plain = groups.export("deepspeed")
+    assert type(plain) is list
+    assert plain == list(groups)
+    assert plain[0] is not groups[0]
 
 
 def test_tensor_weight_decay_is_not_shared_between_groups():

@@ -17,15 +17,26 @@ def export(groups: Any, target: str) -> Any:
 def _torchtitan(groups: Any) -> list[dict[str, Any]]:
     """One pattern a group, in group order; every trainable name matches exactly one.
 
-    torchtitan's ``ParamGroupConfig`` takes the pattern and the optimizer's keywords; block numbers
-    become ``\\d+`` when that keeps the patterns apart, so a pattern holds for any depth.
+    The keys are those of torchtitan's ``ParamGroupConfig``. Block numbers become ``\\d+`` when that
+    keeps the patterns apart, so that a pattern holds for any depth; what activation checkpointing
+    and compile put into names is allowed between the parts.
     """
-    names = [groups_names(groups, [group]) for group in groups]
-    general = [{re.sub(r"\d+", r"\\d+", re.escape(name)) for name in part} for part in names]
+    names = [_names(groups, group) for group in groups]
+    general = [{_pattern(name, any_number=True) for name in part} for part in names]
     apart = sum(map(len, general)) == len(set().union(*general))
-    exact = [{re.escape(name) for name in part} for part in names]
-    patterns = ["^(?:" + "|".join(sorted(part)) + ")$" for part in (general if apart else exact)]
-    return [_settings(group) | {"pattern": p} for group, p in zip(groups, patterns)]
+    exact = [{_pattern(name, any_number=False) for name in part} for part in names]
+    patterns = ["|".join(sorted(part)) for part in (general if apart else exact)]
+    return [
+        {"pattern": rf"^(?:_\w+\.)*(?:{pattern})$", "optimizer_kwargs": _settings(group)}
+        for group, pattern in zip(groups, patterns)
+    ]
+
+
+def _pattern(name: str, *, any_number: bool) -> str:
+    parts = [
+        r"\d+" if any_number and part.isdigit() else re.escape(part) for part in name.split(".")
+    ]
+    return r"\.(?:_\w+\.)*".join(parts)
 
 
 def _hf(groups: Any) -> list[str]:
@@ -44,10 +55,9 @@ def _deepspeed(groups: Any) -> list[dict[str, Any]]:
     return [dict(group) for group in groups]
 
 
-def groups_names(groups: Any, some: list[dict[str, Any]]) -> list[str]:
-    """The names of the tensors in some of the groups."""
+def _names(groups: Any, group: dict[str, Any]) -> list[str]:
     name = {entry.param: entry.name for entry in groups.entries}
-    return [name[p] for group in some for p in group["params"]]
+    return [name[p] for p in group["params"]]
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:

@@ -94,8 +94,9 @@ class ParamGroups(list[dict[str, Any]]):
         """The groups in another tool's form: ``"torchtitan"``, ``"hf"`` or ``"deepspeed"``.
 
         Returns:
-            torchtitan: a list of ``{"pattern", "weight_decay"}``, the first pattern that matches
-            a name decides. hf: the list of names that decay, for ``get_decay_parameter_names``.
+            torchtitan: keywords of one ``ParamGroupConfig`` a group, ``pattern`` and
+            ``optimizer_kwargs``; each name matches one pattern.
+            hf: the list of names that decay, for ``get_decay_parameter_names``.
             deepspeed: plain dicts for ``deepspeed.initialize(model_parameters=...)``.
 
         Raises:
