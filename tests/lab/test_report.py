@@ -72,6 +72,7 @@ def test_the_page_is_well_formed_and_its_ids_unique(without_plotly):
 
 def test_nothing_comes_from_a_network(without_plotly):
     assert all(a.startswith(("#", "data:")) for a in Checker(without_plotly).addresses)
+    assert "default-src 'none'" in without_plotly
     rest = without_plotly.replace("http://www.w3.org/", "")
     assert not re.findall(r"https?://|@import|url\((?!#)", rest)
 

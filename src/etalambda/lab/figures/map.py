@@ -84,7 +84,7 @@ def _against(table: dict[str, np.ndarray], x: str, label: str, title: str) -> An
         axis.fill_between(places, low, middle + spread, color=colour, alpha=0.18, lw=0)
     axis.set(xscale="log", yscale="log")
     plain_log_ticks(axis.xaxis)
-    plain_log_ticks(axis.yaxis, (1, 2, 5))
+    plain_log_ticks(axis.yaxis, (1, 1.5, 2, 3, 5, 7))
     axis.set(xlabel=label, ylabel="validation error %", title=title)
     axis.legend()
     return made
@@ -105,7 +105,7 @@ def label_panel(grids: dict[str, MapGrid]) -> Any:
         axis.fill_between(decays, low, error + spread, color=colour, alpha=0.18, lw=0)
     axis.set(xscale="log", yscale="log")
     plain_log_ticks(axis.xaxis)
-    plain_log_ticks(axis.yaxis, (1, 2, 5))
+    plain_log_ticks(axis.yaxis, (1, 1.5, 2, 3, 5, 7))
     axis.set(xlabel="weight_decay λ", ylabel="test error %", title="The same map with other labels")
     axis.legend()
     return made

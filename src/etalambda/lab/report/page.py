@@ -13,9 +13,14 @@ from etalambda._common import need
 from etalambda.lab.report.html import Section
 from etalambda.lab.report.look import SCRIPT, STYLE
 
+# The browser itself refuses what is not in the file: no request leaves the page.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
+)
 HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     '<meta name="generator" content="etalambda"><link rel="icon" href="data:,">'
 )
 
