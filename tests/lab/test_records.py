@@ -48,7 +48,8 @@ def test_what_is_written_comes_back(tmp_path):
 def test_numbered_parts_merge_in_their_order(tmp_path):
     with records.open_run(tmp_path, {}, kind="x") as run:
         for seed in (10, 9, 1):
-            run.add(f"seed={seed}", metrics={"seed": [seed]})
+            run.add(f"seed={seed}.x", metrics={"seed": [seed]})
+        assert records.read(tmp_path).tables["metrics"]["seed"].tolist() == [1, 9, 10]
         run.finish()
     assert records.read(tmp_path).tables["metrics"]["seed"].tolist() == [1, 9, 10]
 

@@ -23,7 +23,7 @@ import numpy as np
 from etalambda.lab.configs import CompareConfig
 from etalambda.lab.engine import Snapshot, Trial
 from etalambda.lab.engine.pool import Tick
-from etalambda.lab.experiments.map import digits_task, error_of, train_digits
+from etalambda.lab.experiments.map import digits_task, diverged, error_of, train_digits
 from etalambda.lab.experiments.parts import HYPER, Progress, Tables, columns, record_all
 from etalambda.lab.records import Run, read
 from etalambda.lab.tasks import Digits
@@ -229,5 +229,5 @@ def _end(task: Digits, seen: Snapshot, cells: list[Cell]) -> dict[str, Any]:
         test_error=error_of(seen, task, "test"),
         K=seen.K.numpy(),
         norm=seen.norm.numpy(),
-        diverged=~seen.alive.numpy(),
+        diverged=diverged(seen),
     )

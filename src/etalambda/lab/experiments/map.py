@@ -11,6 +11,7 @@ Tables: ``metrics`` (lr, weight_decay, seed, val_error, test_error, train_loss, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -116,7 +117,6 @@ def train_digits(
 
 def final(task: Digits, last: Snapshot) -> dict[str, Any]:
     """The columns of trained networks; a diverged one has no errors."""
-    diverged = ~last.alive.numpy()
     return dict(
         lr=np.array([trial.lr for trial in last.trials]),
         weight_decay=np.array([trial.weight_decay for trial in last.trials]),
@@ -124,7 +124,7 @@ def final(task: Digits, last: Snapshot) -> dict[str, Any]:
         val_error=error_of(last, task, "val"),
         test_error=error_of(last, task, "test"),
         train_loss=last.loss.numpy(),
-        diverged=diverged,
+        diverged=diverged(last),
         K=last.K.numpy(),
         norm=last.norm.numpy(),
     )
@@ -133,7 +133,13 @@ def final(task: Digits, last: Snapshot) -> dict[str, Any]:
 def error_of(seen: Snapshot, task: Digits, part: str) -> np.ndarray:
     """Share of wrong answers on ``val`` or ``test``; NaN for a diverged network."""
     wrong = error(seen.predict(task.x[part]), task.y[part]).numpy()
-    return np.where(seen.alive.numpy(), wrong, np.nan)
+    return np.where(diverged(seen), np.nan, wrong)
+
+
+def diverged(seen: Snapshot) -> np.ndarray:
+    """Whose loss is not finite any more, or twice what guessing costs."""
+    guessing = math.log(10)
+    return ~seen.alive.numpy() | (seen.loss.numpy() > 2 * guessing)
 
 
 def best_lr(metrics: dict[str, np.ndarray]) -> float:
@@ -163,7 +169,7 @@ def around(lrs: tuple[float, ...], best: float) -> tuple[float, ...]:
 
 def fits(
     metrics: dict[str, np.ndarray], lengths: dict[str, np.ndarray]
-) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """R² of the validation error by a cubic in the log of each quantity alone.
 
     First over all lengths; then by part: at the best lr only, of this the decays up to each

@@ -142,7 +142,8 @@ def read_parquet(paths: Iterable[Path]) -> Table:
     """All files as one table, in the order given; what is missing in a file is NaN or None."""
     duckdb = need("duckdb", "lab")
     names = [_no_glob(path) for path in paths]
-    query = "select * from read_parquet(?, union_by_name = true)"
+    # Without the last option a folder named seed=3 would overwrite the column seed.
+    query = "select * from read_parquet(?, union_by_name = true, hive_partitioning = false)"
     with duckdb.connect(config={"threads": 1}) as connection:
         try:
             columns = connection.execute(query, [names]).fetchnumpy()

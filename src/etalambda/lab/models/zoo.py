@@ -1,0 +1,139 @@
+"""The papers' networks by name, their scale-invariant form, and their initializations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from etalambda._common import check_positive, unknown
+from etalambda.lab.models.convnets import (
+    densenet121,
+    fully_connected,
+    googlenet,
+    lewkowycz_cnn,
+    mnist_cnn,
+    vgg16,
+)
+from etalambda.lab.models.resnets import BasicBlock, Bottleneck, PreResNet, ResNet
+
+ZOO: dict[str, Callable[[int], nn.Module]] = {
+    "resnet18": lambda classes: ResNet(BasicBlock, (2, 2, 2, 2), classes),
+    "resnet34": lambda classes: ResNet(BasicBlock, (3, 4, 6, 3), classes),
+    "resnet50": lambda classes: ResNet(Bottleneck, (3, 4, 6, 3), classes),
+    "preresnet32": lambda classes: PreResNet(5, 1, classes),
+    "wrn28-10": lambda classes: PreResNet(4, 10, classes),
+    "wrn16-4": lambda classes: PreResNet(2, 4, classes),
+    "vgg16": lambda classes: vgg16(classes, batch_norm=False),
+    "vgg16-bn": lambda classes: vgg16(classes),
+    "densenet121": lambda classes: densenet121(classes),
+    "googlenet": lambda classes: googlenet(classes),
+    "lg-fc": lambda classes: fully_connected(classes=classes),
+    "lg-cnn": lambda classes: lewkowycz_cnn(classes, batch_norm=False),
+    "lg-cnn-bn": lambda classes: lewkowycz_cnn(classes),
+    "mnist-cnn": lambda classes: mnist_cnn(classes),
+}
+"""Name -> function of the number of classes."""
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+INITS = ("kaiming", "ntk", "x1000", "x0.001")
+
+
+def make(name: str, classes: int = 10, *, scale_invariant: bool = False) -> nn.Module:
+    """A network of the papers.
+
+    Args:
+        name: One of `ZOO`.
+        classes: Of the output.
+        scale_invariant: Freeze what `freeze_for_scale_invariance` freezes.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the known ones.
+
+    Example:
+        >>> sum(p.numel() for p in make("preresnet32").parameters())
+        466714
+    """
+    check_positive(classes=classes)
+    if name not in ZOO:
+        raise unknown("model", name, ZOO)
+    model = ZOO[name](classes)
+    if scale_invariant:
+        freeze_for_scale_invariance(model)
+    return model
+
+
+def freeze_for_scale_invariance(model: nn.Module) -> None:
+    """Fix the last linear layer, every norm's gain and shift, and every bias (LLA-D1).
+
+    What still trains feeds a normalization: f(αW) = f(W) for the whole remaining vector.
+
+    Raises:
+        ValueError: If the model has no normalization, so that nothing would be scale invariant.
+    """
+    modules = list(model.modules())
+    if not any(isinstance(m, NORMS) for m in modules):
+        raise ValueError(f"{type(model).__name__} has no normalization layer to be invariant by")
+    last = [m for m in modules if isinstance(m, nn.Linear)][-1:]
+    for module in modules:
+        if isinstance(module, NORMS) or module in last:
+            module.requires_grad_(False)
+    for name, p in model.named_parameters():
+        if name.endswith("bias"):
+            p.requires_grad_(False)
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, kind: str) -> None:
+    """Re-initialize all matrices in one of li2020's ways (figure 8); biases 0, norms untouched.
+
+    ``kaiming``: N(0, 2/fan_in). ``ntk``: N(0, 1). ``x1000`` and ``x0.001``: Kaiming times that.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    if kind not in INITS:
+        raise unknown("initialization", kind, INITS)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+            if kind == "ntk":
+                nn.init.normal_(module.weight)
+            elif kind != "kaiming":
+                module.weight.mul_(float(kind[1:]))
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+class LSTMLanguageModel(nn.Module):
+    """Two LSTM layers of 512 with dropout 0.5 on words or characters (xie2022 B4).
+
+    Args:
+        vocabulary: Tokens.
+        width: Of the embedding and of each layer.
+        layers: LSTM layers.
+        dropout: Before, between and after the layers.
+
+    Example:
+        >>> model = LSTMLanguageModel(20, width=8)
+        >>> logits, state = model(torch.zeros(3, 5, dtype=torch.long))
+        >>> logits.shape
+        torch.Size([3, 5, 20])
+    """
+
+    def __init__(
+        self, vocabulary: int, width: int = 512, layers: int = 2, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.drop = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(width, width, layers, dropout=dropout, batch_first=True)
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(
+        self, tokens: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(B, L) and the carried state -> logits (B, L, vocabulary) and the state, detached."""
+        out, (hidden, cell) = self.lstm(self.drop(self.embedding(tokens)), state)
+        return self.head(self.drop(out)), (hidden.detach(), cell.detach())
