@@ -73,6 +73,7 @@ class ResNet(nn.Module):
         norm: Channels -> normalization layer; GroupNorm for the linear-scaling test of li2020.
 
     Example:
+        >>> import torch
         >>> ResNet(BasicBlock, (1, 1, 1, 1))(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
@@ -135,6 +136,7 @@ class PreResNet(nn.Module):
         dropout: Between the convolutions of a block.
 
     Example:
+        >>> import torch
         >>> PreResNet(1)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
