@@ -9,6 +9,7 @@ from etalambda.optim.adams import AdamS
 from etalambda.optim.convert import equivalent_weight_decay
 from etalambda.optim.sgds import SGDS, SGDW
 from etalambda.optim.sphere import SphereHandle, keep_on_sphere, project_, sphere_lr
+from etalambda.optim.stable import DecayHook, cautious_decay, l1_decay, stable_decay
 
 AdamSWD = AdamS
 """`AdamS` under an unambiguous name: arXiv 2505.16363 calls another optimizer AdamS."""
@@ -20,11 +21,15 @@ __all__ = [
     "AdaiS",
     "AdamS",
     "AdamSWD",
+    "DecayHook",
     "SphereHandle",
+    "cautious_decay",
     "equivalent_weight_decay",
     "functional",
     "keep_on_sphere",
+    "l1_decay",
     "project_",
     "sphere_lr",
+    "stable_decay",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"SphereHandle", "functional"})
+EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "SphereHandle", "functional"})
