@@ -147,6 +147,17 @@ def test_many_groups_still_fit_and_are_all_in_the_dict():
     assert report.findings[0].where == "group 0 and 29 more"
 
 
+def test_everything_wrong_at_once_still_fits():
+    net = Net()
+    matrices = [dict(params=[net.fc.weight], weight_decay=30.0), dict(params=[net.head.weight])]
+    first = torch.optim.AdamW([*matrices, dict(params=list(net.norm.parameters()))], 0.01)
+    second = torch.optim.Adam([net.fc.bias], weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(first, 3)
+    report = el.audit(net, [first, second], 100, schedule)
+    assert {"INERT", "EXCESS", "GROUPS", "L2-IN-ADAM", "LEFT-OUT"} <= set(codes(report))
+    assert len(str(report).splitlines()) <= 12
+
+
 def test_the_line_to_paste_keeps_what_the_optimizer_was_told():
     optimizer = torch.optim.SGD(NET.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     fix = el.audit(NET, optimizer, steps=5000).findings[0].fix
@@ -165,6 +176,21 @@ def test_stable_decay_before_its_first_step_is_unknown_not_wrong():
     assert report.ok
     assert report.to_dict()["budget"] is None
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 30, gamma=0.1),
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=90),
+    ],
+)
+def test_a_schedule_in_epochs_is_noticed(make):
+    optimizer = split()
+    report = el.audit(NET, optimizer, 9000, make(optimizer))
+    assert "SCHEDULE" in codes(report)
+    right = el.audit(NET, optimizer, 9000, make(optimizer), scheduler_every=100)
+    assert "SCHEDULE" not in codes(right)
 
 
 def test_json_holds_the_findings():

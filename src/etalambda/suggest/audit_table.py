@@ -91,9 +91,9 @@ class Audit:
         return row.tau / self.steps_per_epoch if self.steps_per_epoch else math.nan
 
     def __str__(self) -> str:
-        notes = [line for finding in self.findings for line in str(finding).split("\n")]
-        room = max(LINES - 2 - len(notes), 1)
-        notes = notes[: LINES - 2 - min(room, len(self.rows))]
+        shown = self.findings[: (LINES - 3) // 2]  # warnings come first; to_dict() has them all
+        notes = [line for finding in shown for line in str(finding).split("\n")]
+        room = LINES - 2 - len(notes)
         names = " + ".join(dict.fromkeys(row.optimizer for row in self.rows))
         total = sum(row.parameters for row in self.rows)
         title = f"{names}: {self.steps:,} steps, {count(total)} parameters"

@@ -67,7 +67,7 @@ def audit(
     if steps_per_epoch is not None:
         check_positive(steps_per_epoch=steps_per_epoch)
     found = as_optimizers(optimizers)
-    _, rates = group_plans(found, steps, scheduler, scheduler_every=scheduler_every)
+    lrs, rates = group_plans(found, steps, scheduler, scheduler_every=scheduler_every)
     pairs = [(o, group) for o in found for group in o.param_groups]
     members = {id(p): name for name, p in model.named_parameters()}
     rows = tuple(
@@ -82,7 +82,24 @@ def audit(
     used = {id(p) for _, group in pairs for p in group["params"]}
     left = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in used]
     notes = _merged(found_here) + _whole(rows) + _left_out(left)
+    notes += _too_short_a_schedule(lrs, scheduler, steps, scheduler_every)
     return Audit(steps, steps_per_epoch, rows, tuple(notes))
+
+
+def _too_short_a_schedule(lrs: Tensor, scheduler: Any, steps: int, every: int) -> list[Finding]:
+    """A schedule that is over long before the run probably steps once an epoch."""
+    over = float((lrs <= 1e-4 * lrs.amax(0)).double().mean())
+    period = getattr(scheduler, "T_max", None)  # a cosine turns round and comes back
+    short = isinstance(period, int) and 3 * period * every < steps
+    if over < 0.3 and not short:
+        return []
+    why = (
+        f"the schedule ends after {period * every} of {steps} steps"
+        if short
+        else f"the lr is below 1e-4 of its peak for {over:.0%} of the run"
+    )
+    fix = "el.audit(..., scheduler_every=steps_per_epoch)  # if it steps once an epoch"
+    return [Finding("SCHEDULE", "lr", over, 0.3, why, fix, "steps or epochs?", "info")]
 
 
 def _left_out(names: list[str]) -> list[Finding]:

@@ -19,6 +19,9 @@ class Prediction:
     source: str
 
 
+_CAVEAT = "a choice, not a law: no rule has passed the test of docs/suggest.md yet"
+
+
 @dataclass(frozen=True)
 class Suggestion:
     """A weight decay for a plan, with all that the rules disagree about.
@@ -85,7 +88,7 @@ class Suggestion:
             f"K = {number(self.plan.total)}, τ = {number(self.plan.tau)} steps "
             f"= {number(self.plan.tau_share)} of the run, schedule {self.schedule}"
         )
-        lines = [head, facts, f"taken: {self.chosen}: {self.why}", ""]
+        lines = [head, facts, f"taken: {self.chosen}: {self.why}", _CAVEAT, ""]
         lines += [f"  {'rule':<18} {'weight decay':>12} {'K':>8}  source"]
         for p in self.predictions:
             if math.isnan(p.weight_decay):
