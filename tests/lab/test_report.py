@@ -122,6 +122,27 @@ def test_a_run_that_holds_nothing_yet_says_so():
     assert "UNFINISHED" in text
 
 
+def test_every_kind_of_run_that_has_only_begun_has_its_place():
+    """The comparison chooses λ before it trains what it reports; a map begins with some cells."""
+    choosing, begun = synthetic.compare(), synthetic.map_digits()
+    for table in (choosing.tables["summary"],):
+        table["role"] = np.full_like(table["role"], "grid", dtype=object)
+    metrics = begun.tables["metrics"]
+    some = np.random.default_rng(0).permutation(len(metrics["lr"]))[:20]
+    begun.tables = {"metrics": {key: column[some] for key, column in metrics.items()}}
+    runs = {Path("c"): replace(choosing, finished=False), Path("m"): replace(begun, finished=False)}
+    text = report.build(runs)
+    assert "c holds no networks at the tuned λ yet; run its command again" in text
+    assert "<h2>The map: digits" in text
+
+
+def test_a_map_that_diverged_everywhere_says_what_to_do():
+    run = synthetic.map_digits()
+    run.tables["metrics"]["diverged"][:] = True
+    run.tables["metrics"]["val_error"][:] = np.nan
+    assert "m: every cell of the map diverged; use smaller values" in report.build({Path("m"): run})
+
+
 def test_findings_of_the_clock_are_its_numbers():
     said = " ".join(clock.findings(synthetic.clock()))
     assert "3 plans reach 95 % on the other half in every seed: at steps 900 to 2550" in said

@@ -11,6 +11,7 @@ from etalambda.lab.records import RecordError, RunData, read
 from etalambda.lab.report import clock, compare, labels, map, provenance, theory
 from etalambda.lab.report.html import Section, paragraph
 from etalambda.lab.report.page import make_page, write_page
+from etalambda.lab.report.tables import NotYet
 
 __all__ = ["PARTS", "build", "find_runs", "write_report"]
 
@@ -66,9 +67,12 @@ def build(runs: Mapping[Path, RunData], title: str = "What weight decay did") ->
 def _section(run: RunData, name: str, folder: Path) -> Section:
     try:
         return PARTS[run.kind].section(run, name)
-    except KeyError as missing:
-        text = f"{folder} holds no {missing} yet; run its command again to go on."
-        return Section(name, f"{run.kind}: not there yet", paragraph(text))
+    except (KeyError, NotYet) as missing:  # a table, or a kind of row, of an unfinished run
+        what = str(missing).strip("'")
+        text = f"{folder} holds no {what} yet; run its command again to go on."
+    except ValueError as error:
+        text = f"{folder}: {error}"
+    return Section(name, f"{run.kind}: nothing to show", paragraph(text))
 
 
 def write_report(runs: Mapping[Path, RunData], path: Path) -> Path:

@@ -12,7 +12,7 @@ from etalambda.lab.records import RunData
 from etalambda.lab.report.curves import chips, curve_charts, tuned_curves
 from etalambda.lab.report.html import Section, paragraph
 from etalambda.lab.report.labels import labels_of
-from etalambda.lab.report.tables import Table, mean_sd, number
+from etalambda.lab.report.tables import NotYet, Table, mean_sd, number
 from etalambda.lab.statistics import paired_difference
 
 REFERENCE = "constant"
@@ -48,7 +48,8 @@ def table(run: RunData, role: str) -> Table:
         "points of test error, negative is better; a diverged network is left out of n. The "
         "sphere has a radius to choose, in initial norms."
     )
-    best = int(np.nanargmin([_error(rows) for rows in methods.values()]))
+    errors = np.nan_to_num([_error(rows) for rows in methods.values()], nan=np.inf)
+    best = int(errors.argmin()) if np.isfinite(errors).any() else -1
     return Table(title, columns, rows, note, bold=best)
 
 
@@ -60,6 +61,8 @@ def reference(methods: list[str]) -> str:
 
 def _methods(run: RunData, role: str) -> dict[str, dict[str, np.ndarray]]:
     summary = run.tables["summary"]
+    if role not in summary["role"]:
+        raise NotYet(f"networks at the {role} λ")
     ours = {key: column[summary["role"] == role] for key, column in summary.items()}
     return {name: rows for (name,), rows in by_group(ours, "method").items()}
 

@@ -11,6 +11,10 @@ import numpy as np
 from etalambda.lab import statistics
 
 
+class NotYet(LookupError):
+    """A run does not hold, so far, what a table or figure of it needs."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text: the first column names the row. ``bold`` is the row that stands out."""
