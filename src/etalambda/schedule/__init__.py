@@ -27,23 +27,16 @@ from etalambda.schedule.shapes import (
     constant,
     cosine,
     cosine_restarts,
+    exponential,
     linear,
+    log_time,
     piecewise,
+    polynomial,
     power_law,
 )
 from etalambda.schedule.simulation import plot, simulate
-from etalambda.schedule.stages import (
-    exponential,
-    log_time,
-    multi_step,
-    one_cycle,
-    polynomial,
-    staircase,
-    trapezoid,
-    u_shape,
-    warmup,
-    window,
-)
+from etalambda.schedule.stages import one_cycle, trapezoid, u_shape, warmup, window
+from etalambda.schedule.stairs import multi_step, staircase
 from etalambda.schedule.tie import Tie, tie
 from etalambda.schedule.two_step import TwoStepAnnealing
 

@@ -24,17 +24,16 @@ from torch.optim import Optimizer
 from etalambda._common import unknown
 from etalambda.schedule.entries import (
     check_entries,
-    declared_peak,
     glance,
     hooked_optimizers,
     is_number,
     own_tensors,
-    step_lr,
     write,
 )
 from etalambda.schedule.hooks import listen
 from etalambda.schedule.rule import Memory, Rule, Signal, check_rule
-from etalambda.schedule.slots import Signals, Slot, Slots, advanced, packed, started, unpacked
+from etalambda.schedule.sight import Sight, Signals
+from etalambda.schedule.slots import Slot, Slots, advanced, packed, started, unpacked
 
 Keep = Literal["checkpoint", "constructor"]
 
@@ -219,36 +218,10 @@ class Scheduler:
         groups = dict(self._groups())
         for entry, rule in self._rules.items():
             for at, slot in slots[entry].items():
-                look = partial(self._look, entry, slot, groups[at], at, planned, heard, tick)
+                earlier = {name: known[at] for name, known in planned.items() if at in known}
+                look = Sight(entry, rule, slot, groups[at], earlier, heard, tick)
                 planned[entry][at] = change(rule, slot, look) if slot.base else slot
         return planned
-
-    def _look(
-        self,
-        entry: str,
-        slot: Slot,
-        group: dict[str, Any],
-        at: str,
-        planned: Slots,
-        heard: Signals,
-        tick: int,
-        name: str,
-    ) -> float:
-        """What a rule sees under a name: see `etalambda.schedule.rule`."""
-        if name in ("initial", "step"):
-            return slot.base if name == "initial" else tick
-        if name in heard:
-            return heard[name]
-        if name == "peak_lr":
-            return declared_peak(group, slot.peak_lr)
-        if name in planned and at in planned[name]:
-            return planned[name][at].value
-        if name in group:
-            return float(step_lr(group) if name == "lr" else group[name])
-        raise ValueError(
-            f"the rule for {entry}, {self._rules[entry]!r}, reads {name!r}, which step() was not "
-            f"given: call step({name}=...)"
-        )
 
     def _adopt(self) -> None:
         """Take in groups that the scheduler has not seen: at first all, later added ones."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from etalambda._common import check_nonnegative, check_positive, unknown
 from etalambda.schedule.rule import Rule
-from etalambda.schedule.stages import multi_step
+from etalambda.schedule.stairs import multi_step
 
 
 def two_phase(switch: float, lr_drop: float = 0.1) -> dict[str, Rule]:

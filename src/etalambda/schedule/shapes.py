@@ -203,3 +203,59 @@ class piecewise(Readable):
             return self.points[max(after - 1, 0)][1]
         (x0, y0), (x1, y1) = self.points[after - 1 : after + 1]
         return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, repr=False)
+class polynomial(Readable):
+    """end + (start - end)(1 - t/length)^power, as torch's PolynomialLR; growth allowed.
+
+    >>> [polynomial(4, power=2)(step) for step in range(5)]
+    [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    """
+
+    length: float
+    power: float = 1.0
+    start: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_positive(length=self.length, power=self.power)
+        check_nonnegative(start=self.start, end=self.end)
+
+    def __call__(self, step: float) -> float:
+        left = max(1 - step / self.length, 0.0)
+        return self.end + (self.start - self.end) * left**self.power
+
+
+@dataclass(frozen=True, repr=False)
+class exponential(Readable):
+    """gamma^t, as torch's ExponentialLR; gamma above 1 grows.
+
+    >>> [exponential(0.5)(step) for step in range(3)]
+    [1.0, 0.5, 0.25]
+    """
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        check_positive(gamma=self.gamma)
+
+    def __call__(self, step: float) -> float:
+        return self.gamma**step
+
+
+@dataclass(frozen=True, repr=False)
+class log_time(Readable):
+    """1 / (1 + t/scale): decay that always remembers the same share of the run, ∝ 1/t.
+
+    >>> [log_time(100)(step) for step in (0, 100, 300)]
+    [1.0, 0.5, 0.25]
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        check_positive(scale=self.scale)
+
+    def __call__(self, step: float) -> float:
+        return self.scale / (self.scale + step)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from etalambda.schedule.rule import Memory, Rule, Seen, Signal, as_number, start_of
+from etalambda.schedule.rule import Memory, Rule, Seen, as_number, start_of
 
 Look = Callable[[str], float]
 
@@ -58,38 +58,6 @@ def checked(rule: Rule, factor: Any, tick: int) -> float:
             "factors must be finite and at least 0: clip(rule, low=0) bounds it"
         )
     return value
-
-
-class Signals:
-    """What one ``step`` was given: each signal is read once, and only if some rule looks."""
-
-    def __init__(self, given: Mapping[str, Signal], process_group: Any = None) -> None:
-        self._given, self._process_group = given, process_group
-        self._read: dict[str, float] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return self._given.get(name) is not None
-
-    def __getitem__(self, name: str) -> float:
-        if name not in self._read:
-            value = as_number(name, self._given[name])
-            self._read[name] = value if self._process_group is None else self._mean(value)
-        return self._read[name]
-
-    def bad(self, rule: Rule) -> list[str]:
-        """The signals that a rule has looked at and that are not finite."""
-        reads = rule.reads if isinstance(rule, Memory) else ()
-        return [name for name in reads if not math.isfinite(self._read.get(name, 0.0))]
-
-    def _mean(self, value: float) -> float:
-        """The mean over ranks: λ must not differ between copies of one model."""
-        import torch
-        import torch.distributed as dist
-
-        on_gpu = dist.get_backend(self._process_group) == "nccl"
-        total = torch.tensor(value, dtype=torch.float64, device="cuda" if on_gpu else "cpu")
-        dist.all_reduce(total, group=self._process_group)
-        return float(total) / dist.get_world_size(self._process_group)
 
 
 def kind(rule: Rule) -> str:

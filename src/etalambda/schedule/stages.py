@@ -1,12 +1,10 @@
-"""More shapes: those with stages (warm-up, plateau, cool-down) and those in stairs.
+"""Shapes with stages: warm-up, plateau, cool-down, and windows.
 
 Where an argument says "steps or share", a float below 1 is a share of ``length``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from etalambda._common import check_nonnegative, check_positive
@@ -187,119 +185,3 @@ class window(Readable):
     def __call__(self, step: float) -> float:
         begin, end = span("begin", self.begin, self.length), span("end", self.end, self.length)
         return self.inside if begin <= step < end else self.outside
-
-
-@dataclass(frozen=True, repr=False)
-class log_time(Readable):
-    """1 / (1 + t/scale): decay that always remembers the same share of the run, ∝ 1/t.
-
-    >>> [log_time(100)(step) for step in (0, 100, 300)]
-    [1.0, 0.5, 0.25]
-    """
-
-    scale: float
-
-    def __post_init__(self) -> None:
-        check_positive(scale=self.scale)
-
-    def __call__(self, step: float) -> float:
-        return self.scale / (self.scale + step)
-
-
-@dataclass(frozen=True, repr=False)
-class exponential(Readable):
-    """gamma^t, as torch's ExponentialLR; gamma above 1 grows.
-
-    >>> [exponential(0.5)(step) for step in range(3)]
-    [1.0, 0.5, 0.25]
-    """
-
-    gamma: float
-
-    def __post_init__(self) -> None:
-        check_positive(gamma=self.gamma)
-
-    def __call__(self, step: float) -> float:
-        return self.gamma**step
-
-
-@dataclass(frozen=True, repr=False)
-class polynomial(Readable):
-    """end + (start - end)(1 - t/length)^power, as torch's PolynomialLR; growth allowed.
-
-    >>> [polynomial(4, power=2)(step) for step in range(5)]
-    [1.0, 0.5625, 0.25, 0.0625, 0.0]
-    """
-
-    length: float
-    power: float = 1.0
-    start: float = 1.0
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_positive(length=self.length, power=self.power)
-        check_nonnegative(start=self.start, end=self.end)
-
-    def __call__(self, step: float) -> float:
-        left = max(1 - step / self.length, 0.0)
-        return self.end + (self.start - self.end) * left**self.power
-
-
-@dataclass(frozen=True, repr=False)
-class staircase(Readable):
-    """gamma^⌊t/step_size⌋, as torch's StepLR.
-
-    >>> [staircase(2, gamma=0.5)(step) for step in range(5)]
-    [1.0, 1.0, 0.5, 0.5, 0.25]
-    """
-
-    step_size: float
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_positive(step_size=self.step_size)
-        check_nonnegative(gamma=self.gamma)
-
-    def __call__(self, step: float) -> float:
-        return self.gamma ** (step // self.step_size)
-
-
-@dataclass(frozen=True, init=False, repr=False)
-class multi_step(Readable):
-    """A multiplier at each milestone: torch's MultiStepLR, or ``{milestone: multiplier}``.
-
-    Args:
-        milestones: Steps at which the factor changes; a mapping gives each its own multiplier.
-        gamma: The multiplier of milestones that are given without one.
-
-    Raises:
-        ValueError: If there is no milestone, or a number is negative.
-
-    Example:
-        >>> [multi_step({0: 32, 10: 0.5, 20: 0})(step) for step in (0, 9, 10, 20)]
-        [32.0, 32.0, 16.0, 0.0]
-    """
-
-    milestones: tuple[tuple[float, float], ...]
-
-    def __init__(
-        self, milestones: Sequence[float] | Mapping[float, float], gamma: float = 0.1
-    ) -> None:
-        if not isinstance(milestones, Mapping):
-            milestones = dict.fromkeys(milestones, gamma)
-        if not milestones:
-            raise ValueError("milestones is empty; give at least one step")
-        for at, multiplier in milestones.items():
-            check_nonnegative(milestone=at, multiplier=multiplier)
-        pairs = sorted((at, float(multiplier)) for at, multiplier in milestones.items())
-        object.__setattr__(self, "milestones", tuple(pairs))
-
-    def __repr__(self) -> str:
-        return f"multi_step({dict(self.milestones)})"
-
-    def __call__(self, step: float) -> float:
-        factor = 1.0
-        passed = bisect_right(self.milestones, step, key=lambda pair: pair[0])
-        for _, multiplier in self.milestones[:passed]:
-            factor *= multiplier
-        return factor
