@@ -56,6 +56,12 @@ def test_limits_are_exact():
     assert wm.mode(t, 0, 2.0, 0.5, 1.0, 3.0).item() == pytest.approx(1 + 2 * e(-grown))
 
 
+@pytest.mark.parametrize("degree", [0, 1.5, 2])
+def test_denormal_decay_is_none(degree):
+    tiny = wm.mode([0.0, 1.0], degree, 1.0, 2.2e-309, 1.0, 0.5)
+    torch.testing.assert_close(tiny, wm.mode([0.0, 1.0], degree, 1.0, 0.0, 1.0, 0.5))
+
+
 @pytest.mark.parametrize("side", [-1, 1])
 def test_degree_1_is_a_limit_from_both_sides_at_first_order(side):
     gaps = []

@@ -77,6 +77,8 @@ def response(
         [1.     0.0183] [0.     0.7363]
     """
     rate = 2 * (degree - 1) * weight_decay
+    # A rate so small that γ/rate overflows is none: it would act after 1e250 times 1/γ.
+    rate = np.where(np.abs(rate) < 1e-250 * np.maximum(eigenvalue, 1.0), 0.0, rate)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore", under="ignore"):
         total = eigenvalue + degree * weight_decay
         gone = np.where(total > 0, total * t, 0.0)
