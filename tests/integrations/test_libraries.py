@@ -1,5 +1,9 @@
 """What needs no glue: Muon with AdamW, Accelerate, schedule-free, timm's groups."""
 
+import importlib
+import subprocess
+import sys
+
 import accelerate
 import pytest
 import schedulefree
@@ -34,6 +38,23 @@ def step(model, *optimizers):
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
+
+
+def test_importing_the_room_imports_no_framework():
+    code = "import sys, etalambda.integrations; print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning", "transformers", "accelerate"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [("lightning", "lightning.pytorch", "lightning"), ("transformers", "transformers", "hf")],
+)
+def test_a_missing_framework_names_its_extra(monkeypatch, module, package, extra):
+    monkeypatch.delitem(sys.modules, f"etalambda.integrations.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"pip install 'etalambda\[{extra}\]'"):
+        importlib.import_module(f"etalambda.integrations.{module}")
 
 
 def test_muon_and_adamw_under_one_scheduler_and_one_tie():

@@ -137,6 +137,39 @@ def test_removing_the_callback_mid_run_works(tmp_path):
     assert len({w for w, _ in module.seen}) == 1
 
 
+class Manual(Regression):
+    """Two optimizers want manual optimization; the loss is then told by hand."""
+
+    def __init__(self, callback):
+        super().__init__()
+        self.automatic_optimization, self.callback = False, callback
+
+    def training_step(self, batch, batch_idx):
+        loss = (self.net(batch[0]) - batch[1]).square().mean()
+        self.losses.append(loss.item())
+        self.callback.observe(loss)
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def configure_optimizers(self):
+        muon, adamw = el.param_groups(self, 0.5, "muon")
+        pair = [torch.optim.Muon(muon, lr=0.02), torch.optim.AdamW(adamw, lr=0.1)]
+        pair[0].register_step_pre_hook(
+            lambda *_: self.seen.append([g["weight_decay"] for o in pair for g in o.param_groups])
+        )
+        return pair
+
+
+def test_manual_optimization_with_two_optimizers(tmp_path):
+    callback = WeightDecayCallback(weight_decay=MatchedAnnealing())
+    module, _ = fit(tmp_path, callback, module=Manual(callback))
+    ratio = [1.0] + [loss / module.losses[0] for loss in module.losses[:5]]
+    assert [row[0] for row in module.seen] == pytest.approx([0.5 * r for r in ratio], rel=1e-6)
+    assert all(row == [row[0], row[0], 0.0] for row in module.seen)
+
+
 def test_errors_come_before_training():
     with pytest.raises(ValueError, match="no rule given"):
         WeightDecayCallback()

@@ -8,7 +8,7 @@ import torch
 import etalambda as el
 from etalambda.integrations import LRSchedulerAdapter
 from etalambda.integrations.transformers import WeightDecayCallback
-from etalambda.schedule import MatchedAnnealing, Scheduler, cosine
+from etalambda.schedule import CoupledToLR, MatchedAnnealing, Scheduler, cosine
 
 transformers = pytest.importorskip("transformers")
 pytestmark = [
@@ -80,6 +80,12 @@ def test_callback_drives_the_trainers_own_optimizer(tmp_path):
     watch, _ = train(tmp_path, WeightDecayCallback(weight_decay=cosine(6)))
     assert [w for w, _ in watch.seen] == pytest.approx([0.5 * cosine(6)(t) for t in range(6)])
     assert all(bias == 0 for _, bias in watch.seen)
+
+
+def test_a_coupling_follows_the_trainers_own_learning_rate(tmp_path):
+    callback = WeightDecayCallback(weight_decay=CoupledToLR())
+    watch, _ = train(tmp_path, callback, lr_scheduler_type="linear")
+    assert [w for w, _ in watch.seen] == pytest.approx([0.5 * (1 - t / 6) for t in range(6)])
 
 
 def test_both_schedules_through_optimizers(tmp_path):

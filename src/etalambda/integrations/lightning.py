@@ -45,7 +45,7 @@ class WeightDecayCallback(Callback):
 
     def __init__(self, *, signals: Mapping[str, str] | None = None, **rules: Rule) -> None:
         self._late, self._meter = LateScheduler(rules), LossMeter()
-        self._metrics = dict(signals or {})
+        self._metrics, self._steps = dict(signals or {}), 0
 
     @property
     def scheduler(self) -> Scheduler | None:
@@ -59,6 +59,7 @@ class WeightDecayCallback(Callback):
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Build the scheduler: the optimizers exist, and a checkpoint has been restored."""
         self._late.begin(trainer.optimizers)
+        self._steps = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -72,9 +73,9 @@ class WeightDecayCallback(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:  # Lightning has divided it by the number of accumulated batches
             self._meter.add(loss * trainer.accumulate_grad_batches)
-        stepped = not trainer.fit_loop._should_accumulate()
-        if not stepped:
+        if trainer.global_step == self._steps:  # batches are being accumulated
             return
+        self._steps = trainer.global_step
         logged = trainer.callback_metrics
         named = {signal: logged[key] for signal, key in self._metrics.items() if key in logged}
         self._late.step(**self._meter.signals(), **named)
