@@ -300,34 +300,58 @@ def test_table_says_what_an_optimizer_has_made_of_the_groups():
     assert str(copy.deepcopy(groups)) == str(groups)
 
 
-def test_dtensor_parameters_count_by_their_whole_shape():
+@pytest.fixture
+def world_of_one():
     dist = torch.distributed
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    try:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        model = fully_shard(GPT(), mesh=init_device_mesh("cpu", (1,)))
-        groups = el.param_groups(model, 0.1, "gpt")
-        assert type(groups[0]["params"][0]).__name__ == "DTensor"
-        assert str(groups) == str(el.param_groups(GPT(), 0.1, "gpt"))
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()
 
 
-def test_flat_parameters_are_refused_with_the_remedy():
-    model = nn.Linear(2, 2)
-    model.weight._is_flat_param = True
-    with pytest.raises(TypeError, match=r"fully_shard.*rebind"):
-        el.param_groups(model, 0.1)
+@pytest.mark.usefixtures("world_of_one")
+def test_dtensor_parameters_count_by_their_whole_shape():
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
-    class FullyShardedDataParallel(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Linear(2, 2)
+    model = fully_shard(GPT(), mesh=init_device_mesh("cpu", (1,)))
+    groups = el.param_groups(model, 0.1, "gpt")
+    assert type(groups[0]["params"][0]).__name__ == "DTensor"
+    assert str(groups) == str(el.param_groups(GPT(), 0.1, "gpt"))
 
+
+@pytest.mark.usefixtures("world_of_one")
+@pytest.mark.filterwarnings("ignore")  # FSDP1 warns of its own age
+def test_fsdp1_is_refused_and_the_remedy_works():
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    cpu = torch.device("cpu")
+    with pytest.raises(TypeError, match=r"FSDP1's flat parameters.*fully_shard.*rebind"):
+        el.param_groups(FullyShardedDataParallel(nn.Linear(4, 2), device_id=cpu), 0.1)
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+    groups = el.param_groups(model, 0.1)
+    wrapped = FullyShardedDataParallel(model, use_orig_params=True, device_id=cpu)
     with pytest.raises(TypeError, match="flat parameters"):
-        el.param_groups(nn.Sequential(FullyShardedDataParallel()), 0.1)
+        el.param_groups(wrapped, 0.1)
+    optimizer = torch.optim.SGD(groups.rebind(wrapped), lr=0.1)
+    before = [p.detach().clone() for g in optimizer.param_groups for p in g["params"]]
+    wrapped(torch.ones(3, 4)).sum().backward()
+    optimizer.step()
+    after = [p for g in optimizer.param_groups for p in g["params"]]
+    assert all(not torch.equal(a, b) for a, b in zip(before, after))
+
+
+def test_zero3_partitions_count_by_their_whole_shape():
+    model = nn.Linear(4, 3)
+    model.weight.ds_shape = model.weight.shape
+    model.weight.data = torch.empty(0)
+    assert decayed(el.param_groups(model, 0.1)) == {"weight"}
+
+
+def test_names_are_those_of_the_model_inside_its_wrappers():
+    bare = el.param_groups(GPT(), 0.1)
+    for wrapper in (torch.compile, nn.DataParallel):
+        assert el.param_groups(wrapper(GPT()), 0.1).names() == bare.names()
 
 
 @pytest.mark.parametrize(
