@@ -199,6 +199,26 @@ def test_findings_of_the_comparison_follow_the_intervals():
     assert "matched annealing" in said[3]
 
 
+def test_a_choice_at_the_end_of_its_grid_is_an_alarm():
+    run = synthetic.compare()
+    assert compare.at_the_end(run) == ""
+    tuned = {
+        k: v[run.tables["summary"]["role"] == "tuned"] for k, v in run.tables["summary"].items()
+    }
+    grids = []
+    for decays in ((0.001, 0.01, 0.1), (0.01, 0.1)):
+        for decay in decays:
+            ours = tuned["method"] == ("constant" if len(decays) == 3 else "cosine")
+            rows = {k: v[ours] for k, v in tuned.items()}
+            grids.append(
+                rows
+                | {"weight_decay": np.full(ours.sum(), decay), "role": np.full(ours.sum(), "grid")}
+            )
+    run.tables["summary"] = {k: np.concatenate([tuned[k], *(g[k] for g in grids)]) for k in tuned}
+    assert compare.at_the_end(run) == "cosine (λ 0.01)"
+    assert compare.findings(run)[-1].startswith("ALARM: chosen at the end of its grid")
+
+
 def test_a_method_that_diverged_everywhere_is_a_row_without_numbers():
     run = synthetic.compare()
     summary = run.tables["summary"]

@@ -120,7 +120,25 @@ def findings(run: RunData) -> list[str]:
     tested = len(better) + len(worse) + len(same)
     if tested > 1:
         said.append(f"{tested} intervals at 95 % each: about one in twenty misses by chance.")
+    ends = at_the_end(run)
+    if ends:
+        said.append(f"ALARM: chosen at the end of its grid, and perhaps better beyond: {ends}.")
     return said
+
+
+def at_the_end(run: RunData) -> str:
+    """The methods whose λ, or radius, is the lowest or highest that was tried, in words."""
+    summary, said = run.tables["summary"], []
+    if "grid" not in summary["role"]:
+        return ""
+    tried = _methods(run, "grid")
+    for name, rows in _methods(run, "tuned").items():
+        for what, column in (("λ", "weight_decay"), ("radius", "radius")):
+            values = tried.get(name, {}).get(column, np.zeros(0))
+            values = np.unique(values[np.isfinite(values)])
+            if len(values) > 1 and rows[column][0] in values[[0, -1]]:
+                said.append(f"{name} ({what} {number(float(rows[column][0]))})")
+    return ", ".join(said)
 
 
 def section(run: RunData, name: str) -> Section:

@@ -12,14 +12,16 @@ from etalambda.lab.figures.style import by_group
 from etalambda.lab.report.html import chart, figures
 
 Columns = dict[str, np.ndarray]
+_NONE = np.zeros(0)
 DASH = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+DECADES = 5  # that a log axis shows at most, below its highest value
 # x, y, title, factor on y, y axis
 PANELS = (
     ("step", "val_error", "validation error % against the step", 100.0, "log"),
     ("K", "val_error", "validation error % against K = Σ lr · λ", 100.0, "log"),
     ("step", "train_loss", "training loss", 1.0, "log"),
-    ("step", "lam", "weight decay λ", 1.0, "linear"),
-    ("step", "lr", "learning rate", 1.0, "linear"),
+    ("step", "decay_share", "weight decay λ, as a share of its base value", 1.0, "linear"),
+    ("step", "lr_share", "learning rate, as a share of its peak", 1.0, "linear"),
     ("step", "norm", "norm of the weights", 1.0, "linear"),
     ("step", "effective_lr", "effective learning rate", 1.0, "log"),
 )
@@ -32,14 +34,19 @@ def tuned_curves(tables: dict[str, Columns]) -> dict[str, Columns]:
     chosen = dict(zip(summary["method"][tuned], summary["weight_decay"][tuned]))
     grouped = by_group(metrics, "method")
     return {
-        name: _only(grouped[(name,)], np.isclose(grouped[(name,)]["weight_decay"], decay))
+        name: _with_shares(grouped[(name,)], decay)
         for name, decay in chosen.items()
         if (name,) in grouped
     }
 
 
-def _only(rows: Columns, keep: np.ndarray) -> Columns:
-    return {key: column[keep] for key, column in rows.items()}
+def _with_shares(rows: Columns, decay: float) -> Columns:
+    """The rows at this base λ, with λ and lr as shares of base and peak."""
+    kept = {key: c[np.isclose(rows["weight_decay"], decay)] for key, c in rows.items()}
+    if {"lam", "lr"} <= set(kept):
+        kept["decay_share"] = kept["lam"] / decay if decay else np.zeros(kept["lam"].shape)
+        kept["lr_share"] = kept["lr"] / max(kept["lr"].max(initial=0.0), 1e-300)
+    return kept
 
 
 def chips(colours: Mapping[str, tuple[str, str]]) -> str:
@@ -59,7 +66,7 @@ def curve_charts(
     made = [
         _chart(curves, colours, f"{name}-c{i}", panel)
         for i, panel in enumerate(PANELS)
-        if any(np.isfinite(rows[panel[1]].astype(float)).any() for rows in curves.values())
+        if any(np.isfinite(rows.get(panel[1], _NONE)).any() for rows in curves.values())
     ]
     return figures(made)
 
@@ -96,8 +103,11 @@ def _axis(scale: str, values: list[Any]) -> dict[str, Any]:
     there = there[there > 0]
     if not there.size:
         return dict(type="log")
-    ticks = log_ticks(there.min(), there.max())
-    return dict(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    high = there.max() * 1.1
+    low = max(there.min() / 1.1, high / 10**DECADES)
+    ticks = log_ticks(low, high)
+    shown = dict(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    return dict(type="log", range=[np.log10(low), np.log10(high)], **shown)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

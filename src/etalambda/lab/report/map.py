@@ -82,7 +82,7 @@ def findings(run: RunData) -> list[str]:
 
 def _explained(run: RunData) -> Table | None:
     """R² of K, λ and lr, each alone, over the lengths and over parts of them."""
-    if not {"fit", "lengths"} <= set(run.tables):
+    if "fit" not in run.tables or not _has_lengths(run):
         return None
     whole = run.tables["fit"]
     parts = {"all lengths": whole}
@@ -115,9 +115,14 @@ def section(run: RunData, name: str) -> Section:
         "Hover for numbers; click a cell for the command that trains it alone."
     )
     body = [paragraph(intro), _heatmap(run, grid, f"{name}-heat"), table(run).to_html()]
-    if "lengths" in run.tables:
+    if _has_lengths(run):
         body.append(_lengths(run, grid, name))
     return Section(name, _title(run), "".join(body), findings(run))
+
+
+def _has_lengths(run: RunData) -> bool:
+    """Whether there are several training lengths to compare."""
+    return "lengths" in run.tables and len(np.unique(run.tables["lengths"]["epochs"])) > 1
 
 
 def _lengths(run: RunData, grid: MapGrid, name: str) -> str:
