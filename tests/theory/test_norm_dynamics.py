@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etalambda.theory import norm_dynamics as nd
@@ -32,6 +32,7 @@ def test_gamma_edges():
     assert nd.gamma(np.ones((2, 1)), [1.0, 2.0, 3.0], 0.1, torch.ones(1)).shape == (2, 3)
 
 
+@settings(deadline=None)
 @given(GAMMAS, RATES, st.floats(0, 5), st.floats(0, 5))
 def test_gamma_is_a_flow(gamma0, rate, first, second):
     t1, t2 = first / rate, second / rate
@@ -109,6 +110,7 @@ def test_simulated_sgd_settles_at_the_law(momentum):
     torch.testing.assert_close(norms[:301].mean(1), path, rtol=0.02, atol=0)
 
 
+@settings(deadline=None)
 @given(GAMMAS, RATES, st.floats(1e-3, 1e3), st.floats(1e-3, 0.5))
 def test_time_to_equilibrium_is_when_it_enters_the_band(gamma0, rate, noise, tolerance):
     steps = nd.time_to_equilibrium(gamma0, rate, noise, tolerance).item()

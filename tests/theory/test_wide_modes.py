@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etalambda.theory import wide_modes as wm
@@ -79,6 +79,7 @@ def test_weight_decay_0_is_a_limit_at_first_order():
     torch.testing.assert_close(slopes, torch.ones(2).double(), atol=5e-3, rtol=0)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e3), st.floats(0, 9), st.floats(0, 1e4), st.floats(0, 10))
 def test_modes_stay_between_start_and_target(t, degree, eigenvalue, weight_decay):
     found = wm.mode(t, degree, eigenvalue, weight_decay, 1.0, 0.0).item()
@@ -87,6 +88,7 @@ def test_modes_stay_between_start_and_target(t, degree, eigenvalue, weight_decay
     assert found - 1e-12 <= from_target <= 1 + 1e-12
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 10), st.floats(0, 5), st.floats(0.01, 10), st.floats(1e-3, 3))
 def test_time_and_rates_scale_together(t, degree, eigenvalue, weight_decay):
     """(t, γ, λ) -> (t/c, cγ, cλ) changes nothing."""
@@ -95,6 +97,7 @@ def test_time_and_rates_scale_together(t, degree, eigenvalue, weight_decay):
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 50), st.floats(2, 9), st.floats(0, 5), st.floats(1e-3, 3))
 def test_bound_s9(t, degree, eigenvalue, weight_decay):
     """|f| <= e^(-kλt) (h |f_0| + |γ y| e^(γ_t/a) t), printed without bars around y."""
