@@ -95,6 +95,19 @@ def test_several_optimizers_and_entries():
     assert all(math.isnan(value) for value in momentum[1:])  # AdamW has no such entry
 
 
+def test_only_some_groups_are_driven():
+    optimizer = make(0.5, 0.5, 0.5)
+    first = optimizer.param_groups[0]["params"]
+    for only in ([0], lambda group: group["params"] is first, first, iter(first)):
+        scheduler = Scheduler(optimizer, only=only, weight_decay=lambda step: 0.5)
+        assert decays(optimizer) == [0.25, 0.5, 0.5]
+        assert scheduler.last("weight_decay")[0] == 0.25
+        assert math.isnan(scheduler.last("weight_decay")[1])
+        optimizer.param_groups[0]["weight_decay"] = 0.5
+    with pytest.raises(ValueError, match="only excludes every param group"):
+        Scheduler(optimizer, only=lambda group: False, weight_decay=linear(4))
+
+
 def test_lr_is_driven_before_the_rules_that_read_it():
     optimizer = make(0.5)
     scheduler = Scheduler(optimizer, weight_decay=CoupledToLR(2), lr=warmup(4, start=0.5))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
 
-from etalambda.schedule import COUPLINGS, Scheduler, cosine, inverse, tie
+from etalambda.schedule import COUPLINGS, MatchedAnnealing, Scheduler, cosine, inverse, tie
 
 BASE, PEAK = 0.5, 0.1
 
@@ -34,10 +34,12 @@ DECAY_OF_A_STEP = {
 }
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    "kernel", [{"fused": True}, {"foreach": True}, {"foreach": False}], ids=str
+)
 @pytest.mark.parametrize("coupling", COUPLINGS)
-def test_a_weight_loses_what_the_formula_says(coupling, fused):
-    optimizer = make(BASE, dtype=torch.float64, fused=fused)
+def test_a_weight_loses_what_the_formula_says(coupling, kernel):
+    optimizer = make(BASE, dtype=torch.float64, **kernel)
     tie(optimizer, coupling)
     mover = CosineAnnealingLR(optimizer, 6)
     (weight,) = optimizer.param_groups[0]["params"]
@@ -171,33 +173,56 @@ def test_tensor_entries_stay_tensors():
     assert decays(optimizer) == pytest.approx([0.25, 0.5])
 
 
-@pytest.mark.parametrize("driven", ["nothing", "shape", "tie"])
+def compiled_run(driven, backend):
+    """Five compiled steps; the weight at the end and λ at each step."""
+    torch._dynamo.reset()
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.AdamW(
+        [weight], lr=torch.tensor(PEAK), weight_decay=torch.tensor(BASE), foreach=False
+    )
+    mover = CosineAnnealingLR(optimizer, 10)
+    rules = {"shape": cosine(10), "feedback": MatchedAnnealing()}
+    scheduler = Scheduler(optimizer, weight_decay=rules[driven]) if driven in rules else None
+    handle = tie(optimizer, "matched") if driven == "tie" else None
+    step = optimizer.step if backend is None else torch.compile(optimizer.step, backend=backend)
+    seen = []
+    for loss in (4.0, 2.0, 3.0, 1.0, 0.5):
+        weight.grad = torch.ones(4)
+        step()
+        seen.append(decays(optimizer)[0])
+        mover.step()
+        if scheduler is not None:
+            scheduler.step(loss=loss)
+    assert handle is None or handle.bases == [BASE]
+    return weight.detach(), seen
+
+
+DRIVEN = ["nothing", "shape", "feedback", "tie"]
+
+
+@pytest.mark.parametrize("driven", DRIVEN)
 def test_a_compiled_step_is_not_compiled_again(driven):
     """λ in a 0-d tensor costs no frame more than no schedule at all."""
     from torch._dynamo.testing import CompileCounter
 
-    def frames(driven):
-        torch._dynamo.reset()
-        counter, weight = CompileCounter(), torch.nn.Parameter(torch.ones(4))
-        optimizer = torch.optim.AdamW(
-            [weight], lr=torch.tensor(PEAK), weight_decay=torch.tensor(BASE), foreach=False
-        )
-        mover = CosineAnnealingLR(optimizer, 10)
-        scheduler = Scheduler(optimizer, weight_decay=cosine(10)) if driven == "shape" else None
-        handle = tie(optimizer, "matched") if driven == "tie" else None
-        compiled = torch.compile(lambda: optimizer.step(), backend=counter)
-        for _ in range(5):
-            weight.grad = torch.ones(4)
-            compiled()
-            mover.step()
-            if scheduler is not None:
-                scheduler.step()
-        assert handle is None or decays(optimizer) == pytest.approx(
-            [BASE * 0.5 * (1 + math.cos(math.pi * 4 / 10))]
-        )
-        return counter.frame_count
+    frames = {}
+    for name in {driven, "nothing"}:
+        counter = CompileCounter()
+        weight, seen = compiled_run(name, counter)
+        frames[name] = counter.frame_count
+        eager, expected = compiled_run(name, None)
+        assert seen == expected
+        assert torch.allclose(weight, eager)
+    assert frames[driven] == frames["nothing"]
 
-    assert frames(driven) == frames("nothing")
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driven", DRIVEN)
+def test_inductor_agrees_with_eager(driven):
+    weight, seen = compiled_run(driven, "inductor")
+    eager, expected = compiled_run(driven, None)
+    assert seen == expected
+    assert torch.allclose(weight, eager)
 
 
 def test_schedule_free_uses_the_lr_of_its_own_warmup():

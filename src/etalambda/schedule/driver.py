@@ -23,7 +23,9 @@ from torch.optim import Optimizer
 
 from etalambda._common import unknown
 from etalambda.schedule.entries import (
+    Only,
     check_entries,
+    chosen,
     glance,
     hooked_optimizers,
     is_number,
@@ -48,6 +50,8 @@ class Scheduler:
             optimizer step, do not count.
         process_group: If given, signals are averaged over its ranks. Without it each rank acts on
             what it is given: pass the same loss on all, or their weight decays part.
+        only: Which groups to drive: a function of the group, positions, or parameters (groups that
+            hold nothing else), such as the weights that a normalization follows.
         rules: Entry name -> rule: ``weight_decay``, ``lr``, ``momentum``, ... ``lr`` is driven
             before the rules that read it.
 
@@ -77,6 +81,7 @@ class Scheduler:
         *,
         clock: Literal["calls", "optimizer"] = "calls",
         process_group: Any = None,
+        only: Only = None,
         **rules: Rule,
     ) -> None:
         if clock not in ("calls", "optimizer"):
@@ -84,7 +89,8 @@ class Scheduler:
         self._optimizers = hooked_optimizers(optimizer)
         for entry, rule in rules.items():
             check_rule(entry, rule)
-        check_entries(self._optimizers, rules)
+        self._only = list(only) if isinstance(only, Iterable) else only
+        check_entries([group for _, group in self._groups()], rules)
         # lr before the rules that read it
         self._rules = dict(sorted(rules.items(), key=lambda item: item[0] != "lr"))
         self._clock, self._process_group = clock, process_group
@@ -134,7 +140,7 @@ class Scheduler:
     def last(self, entry: str) -> list[float]:
         """The values (not factors) that the scheduler last set, one a group, in order.
 
-        NaN stands for a group that has no such entry.
+        NaN stands for a group that has no such entry or that ``only`` leaves out.
 
         Raises:
             ValueError: If the entry is not driven.
@@ -142,7 +148,9 @@ class Scheduler:
         if entry not in self._slots:
             raise unknown("entry", entry, self._slots)
         slots = self._slots[entry]
-        return [slots[at].value if at in slots else math.nan for at, _ in self._groups()]
+        counts = [len(optimizer.param_groups) for optimizer in self._optimizers]
+        places = [f"{i}.{j}" for i, count in enumerate(counts) for j in range(count)]
+        return [slots[at].value if at in slots else math.nan for at in places]
 
     @property
     def ticks(self) -> int:
@@ -208,10 +216,13 @@ class Scheduler:
     # Everything is computed before anything is written.
 
     def _groups(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Place ("optimizer.group") and group: loads replace the dicts, places stay."""
+        """Place ("optimizer.group") and group of all that are driven; loads replace the dicts."""
+        position = 0
         for i, optimizer in enumerate(self._optimizers):
             for j, group in enumerate(optimizer.param_groups):
-                yield f"{i}.{j}", group
+                if chosen(self._only, group, position):
+                    yield f"{i}.{j}", group
+                position += 1
 
     def _plan(self, slots: Slots, change: Callable, heard: Signals, tick: int) -> Slots:
         planned: Slots = {entry: {} for entry in self._rules}

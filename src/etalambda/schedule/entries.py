@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from etalambda._common import as_optimizers, unknown
+
+Only = Callable[[dict[str, Any]], bool] | Iterable[Any] | None
+"""Which groups: a function of the group, positions, or parameters of groups that hold only them."""
 
 
 def unwrapped(optimizer: Any) -> Any:
@@ -84,18 +87,18 @@ def step_lr(group: dict[str, Any]) -> Any:
     return lr
 
 
-def drivable(optimizers: Iterable[Optimizer]) -> list[str]:
+def drivable(groups: Iterable[dict[str, Any]]) -> list[str]:
     """The names of all entries that hold numbers in some group."""
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     return list(dict.fromkeys(k for group in groups for k, v in group.items() if is_number(v)))
 
 
-def check_entries(optimizers: Sequence[Optimizer], entries: Iterable[str]) -> None:
+def check_entries(groups: Sequence[dict[str, Any]], entries: Iterable[str]) -> None:
     """Raise a ValueError for entries that cannot be driven: unknown, or 0 in every group."""
-    entries, known = list(entries), drivable(optimizers)
+    entries, known = list(entries), drivable(groups)
+    if not groups:
+        raise ValueError("only excludes every param group; there is nothing to drive")
     if not entries:
         raise ValueError(f"no rule given; pass one by entry, such as weight_decay=; has: {known}")
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for entry in entries:
         if entry not in known:
             raise unknown("group entry", entry, known)
@@ -104,3 +107,26 @@ def check_entries(optimizers: Sequence[Optimizer], entries: Iterable[str]) -> No
                 f"{entry} is 0 in every group, and a factor of 0 stays 0; "
                 f"give the optimizer the {entry} that factor 1 shall stand for"
             )
+
+
+def chosen(only: Only, group: dict[str, Any], position: int) -> bool:
+    """Whether ``only`` selects a group.
+
+    Raises:
+        ValueError: If it selects a part of the group's tensors.
+    """
+    if only is None:
+        return True
+    if callable(only):
+        return bool(only(group))
+    only = list(only)
+    if all(isinstance(entry, int) for entry in only):
+        return position in only
+    ids = {id(entry) for entry in only}
+    inside = [id(p) in ids for p in group["params"]]
+    if any(inside) and not all(inside):
+        raise ValueError(
+            f"only {sum(inside)} of the {len(inside)} tensors of group {position} are in `only`; "
+            "weight decay is one number a group: give them a group of their own"
+        )
+    return all(inside)

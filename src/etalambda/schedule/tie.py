@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from torch.optim import Optimizer
 
 from etalambda.schedule.coupling import Coupling, check_peak, find_coupling
 from etalambda.schedule.entries import (
+    Only,
+    chosen,
     declared_peak,
     hooked_optimizers,
     is_number,
@@ -26,8 +28,6 @@ from etalambda.schedule.entries import (
     step_lr,
     write,
 )
-
-Only = Callable[[dict[str, Any]], bool] | Iterable[Any] | None
 
 
 def tie(
@@ -168,7 +168,7 @@ class Tie:
             if isinstance(peak, list):
                 peak = peak[position] if position < len(peak) else None
             lr = float(group["lr"]) if peak is None else float(peak)
-            tied = base != 0 and _chosen(self._only, group, position)
+            tied = base != 0 and chosen(self._only, group, position)
             known.append(_Group(base, lr, tied, peak is not None))
 
     def _check(self, optimizers: Sequence[Optimizer]) -> None:
@@ -230,24 +230,6 @@ def _peak(ours: _Group, group: dict[str, Any]) -> float:
     if ours.declared[0] is not said:
         ours.declared = said, declared_peak(group, ours.peak_lr)
     return ours.declared[1]
-
-
-def _chosen(only: Any, group: dict[str, Any], position: int) -> bool:
-    """Whether ``only`` selects a group; see `tie`."""
-    if only is None:
-        return True
-    if callable(only):
-        return bool(only(group))
-    if all(isinstance(entry, int) for entry in only):
-        return position in only
-    ids = {id(entry) for entry in only}
-    inside = [id(p) in ids for p in group["params"]]
-    if any(inside) and not all(inside):
-        raise ValueError(
-            f"only {sum(inside)} of the {len(inside)} tensors of group {position} are in `only`; "
-            "weight decay is one number a group: give them a group of their own"
-        )
-    return all(inside)
 
 
 class _Hook:
