@@ -7,6 +7,8 @@ import pytest
 
 from etalambda.lab.figures import clock, grid, map, style
 from etalambda.lab.figures.compare import method_panel
+from etalambda.lab.figures.richemond2019 import figure_1
+from etalambda.theory.gaussian_field import GaussianField
 from tests.lab import synthetic
 
 RUN = synthetic.clock()
@@ -177,3 +179,26 @@ def test_drawing_leaves_matplotlibs_settings_alone():
 def test_twenty_methods_are_all_told_apart():
     looks = style.palette([f"m{i}" for i in range(20)])
     assert len(set(looks.values())) == 20
+
+
+@pytest.mark.parametrize("field", [GaussianField.p_spin(3), GaussianField.rational_quadratic()])
+def test_figure_1_of_richemond_2019_plots_its_formulas(field):
+    """Against (9)-(11) written out here, to 1e-9 (the arcs meet at their ends)."""
+
+    def share_above(x):
+        x = np.clip(x, -1, 1)
+        return (np.arccos(x) - x * np.sqrt(1 - x**2)) / np.pi
+
+    density, index, energy = (axis.lines[0].get_xydata().T for axis in figure_1(field).axes)
+    centre = 0.5 * np.sqrt(field.f2)
+    inside = np.maximum(4 * field.f2 - (density[0] - centre) ** 2, 0)
+    drawn = 2 * np.pi * field.f2 * density[1]
+    assert np.allclose(drawn**2, inside, rtol=0, atol=1e-9)  # a root loses half its digits at 0
+    assert np.allclose(index[0][[0, -1]], np.array([-2, 2]) * np.sqrt(field.f2))
+    assert np.allclose(index[1], share_above(index[0] / (2 * np.sqrt(field.f2))), rtol=0, atol=1e-9)
+    critical = field.P * field.f2**1.5 / field.f1
+    assert np.allclose(energy[0][[0, -1]], [critical, -critical])
+    assert np.allclose(energy[1], share_above(energy[0] / critical), rtol=0, atol=1e-9)
+    dashed = figure_1(field).axes[2].lines[1]
+    assert dashed.get_xdata()[0] == pytest.approx(critical)
+    assert dashed.get_linestyle() == "--"
