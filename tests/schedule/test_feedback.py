@@ -165,6 +165,12 @@ def test_autol2_looks_every_tenth_tick_only():
     assert len(calls) == 3
 
 
+def test_autol2_cannot_start_from_nan():
+    for loss, error in ((math.nan, 0.5), (1.0, math.inf)):
+        with pytest.raises(ValueError, match="the first loss and error are"):
+            fold(AutoL2(), [{"loss": loss, "error": error}])
+
+
 def test_autol2_turns_on_the_error_too_and_survives_nan():
     rule = AutoL2(every=1, refractory=0)
     up = seen([5.0, 4.0, 3.0, 2.0], error=[0.1, 0.2, 0.3, 0.3])

@@ -195,6 +195,8 @@ def test_errors_restore_the_lr():
     theta, optimizer, closure = problem()
     with pytest.raises(ValueError, match="did you mean 'relative'"):
         TwoStepAnnealing(optimizer, power_law(), variant="relativ")
+    with pytest.raises(ValueError, match="takes one optimizer, got 2"):
+        TwoStepAnnealing([optimizer, problem()[1]], power_law())
     two_step = TwoStepAnnealing(optimizer, power_law(), variant="relative")
     with pytest.raises(TypeError, match="needs a closure"):
         two_step.step(None)

@@ -49,7 +49,8 @@ class AutoL2(Readable):
         unit: ``steps``, or ``decay``: measure and wait by Σ (η/η_max) λ.
 
     Raises:
-        ValueError: If ``every`` is not positive, ``ratio`` not above 1, ``refractory`` negative.
+        ValueError: If ``every`` is not positive, ``ratio`` not above 1, ``refractory`` negative;
+            at the first tick, if the loss or the error is not finite.
 
     Example:
         >>> from etalambda.schedule import fold
@@ -86,6 +87,11 @@ class AutoL2(Readable):
         if time >= due - 1e-9 * due:
             due += self.every if self.unit == "steps" else self.every * seen["initial"]
             measured = seen["loss"], seen["error"]
+            if time == 0 and not all(map(math.isfinite, measured)):
+                raise ValueError(
+                    f"the first loss and error are {measured[0]} and {measured[1]}; there is "
+                    "nothing to compare with: look for the cause before training on"
+                )
             if all(map(math.isfinite, measured)):
                 drops, until, memory = self._measured(measured, time, drops, until, memory, seen)
         decay = seen["initial"] * self.ratio**-drops

@@ -67,7 +67,10 @@ class TwoStepAnnealing:
     def __init__(self, optimizer: Optimizer, rule: Rule, *, variant: Variant = "literal") -> None:
         if variant not in get_args(Variant):
             raise unknown("variant", variant, get_args(Variant))
-        (self._optimizer,) = hooked_optimizers(optimizer)
+        optimizers = hooked_optimizers(optimizer)
+        if len(optimizers) != 1:
+            raise ValueError(f"two-step annealing takes one optimizer, got {len(optimizers)}")
+        self._optimizer = optimizers[0]
         self._scheduler = Scheduler(optimizer, weight_decay=rule)
         self._variant, self._warned = variant, False
         self._before = self._scheduler.last("weight_decay")  # λ_{-1} := λ_0, so m_0 = 0
