@@ -5,6 +5,7 @@ seeds). For eight other plans the predicted step is the first at which the plan 
 error is that step over the measured one, minus 1. Nothing of the other plans is used.
 
 Run: ``python -m etalambda.lab.experiments.clock_prediction --out docs/evidence/clock-prediction``.
+In the results a step or error is null where a plan never arrived or never spends the budget.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from etalambda.lab.models import Quadratic
 from etalambda.lab.statistics import mean_sd
 from etalambda.lab.tasks import Modular
 from etalambda.schedule import cosine, cosine_restarts, linear
+from etalambda.suggest.findings import plain
 from etalambda.theory.plan import DecayBudget
 
 Rules = dict[str, Callable[[int], float]]
@@ -143,8 +145,14 @@ def main(config: Config, out: Path) -> None:
     rows = measure(config)
     lines = predict(config, rows)
     out.mkdir(parents=True, exist_ok=True)
-    result = dict(config=asdict(config), predictions=lines, runs=rows)
-    (out / f"lr-{config.lr:g}.json").write_text(json.dumps(result, indent=1))
+    result = dict(
+        config=asdict(config),
+        predictions=[{key: plain(value) for key, value in line.items()} for line in lines],
+        runs=[{key: plain(value) for key, value in row.items()} for row in rows],
+    )
+    scale = f"-scale-{config.scale:g}" if config.scale != 1 else ""
+    text = json.dumps(result, indent=1, allow_nan=False)
+    (out / f"lr-{config.lr:g}{scale}.json").write_text(text)
     print(f"\nlr {config.lr:g}: K = {lines[0]['K_reference']:.2f} at {REFERENCE}")
     for line in lines:
         print(
