@@ -85,7 +85,9 @@ def at_best_lr(config: CompareConfig, folder: Path) -> CompareConfig:
     if not (same and run.finished):
         return config
     grid = map_grid(run.tables["metrics"])
-    return replace(config, lr=float(grid.lrs[grid.best[0]]))
+    best = float(grid.lrs[grid.best[0]])
+    print(f"lr {best:g}: the best of {folder}; use --lr for another", file=sys.stderr)
+    return replace(config, lr=best)
 
 
 def _command(kind: str, config: Any, folder: Path, picture: Path | None) -> None:
