@@ -310,6 +310,16 @@ def test_checkpoints_from_before_and_to_plain_torch():
     assert decays(plain) == [0.375]
 
 
+def test_removal_mid_run_gives_the_base_back():
+    optimizer = make(0.5, 0.0)
+    scheduler = Scheduler(optimizer, weight_decay=linear(4), lr=linear(2))
+    optimizer.step(), scheduler.step()
+    scheduler.remove()
+    assert (decays(optimizer), optimizer.param_groups[0]["lr"]) == ([0.5, 0.0], 0.1)
+    assert not optimizer._optimizer_step_post_hooks
+    optimizer.step()
+
+
 def test_flattened_checkpoints_from_before_load():
     from torch.distributed.checkpoint.state_dict import (
         StateDictOptions,

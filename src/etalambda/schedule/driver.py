@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -193,6 +194,14 @@ class Scheduler:
         self._write()
         if differ:
             self._say(differ, topic="keep")
+
+    def remove(self) -> None:
+        """Stop driving: the groups get their base values back, and no hook is left."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for entry, places in self._slots.items():
+            self._write({entry: {at: replace(slot, factor=1.0) for at, slot in places.items()}})
 
     def plot(self, steps: int, **options: Any) -> Any:
         """Draw the driven entries over ``steps`` steps: `etalambda.schedule.plot`."""
