@@ -179,7 +179,7 @@ def test_recursion_follows_the_sum(beta2):
         for p, g in zip(params, grads):
             p.grad = g
         optimizer.step()
-    ((_, _, ours),) = optimizer._sums.values()
+    ours = next(iter(optimizer._sums.values())).sum
     true = sum(optimizer.state[p]["exp_avg_sq"].double().sum().item() for p in params)
     assert abs(ours / true - 1) < 1e-6
 
@@ -272,3 +272,14 @@ def test_sparse_gradients_are_refused_before_anything_moves():
     with pytest.raises(RuntimeError, match="AdamS does not support sparse gradients; build"):
         optimizer.step()
     assert torch.equal(dense.detach(), torch.ones(3))
+
+
+def test_recursion_in_changing_company():
+    """Tensors that step now alone, now together: the fused kernel leaves no trace on versions."""
+    params, theirs = weights(), weights()
+    fused, loop = AdamS(params, **HYPER), AdamS(theirs, **HYPER, foreach=False)
+    for mask, grads in zip((4, 8, 12, 9, 15, 5, 12, 15), gradients(params, 8)):
+        for index, (p, q, g) in enumerate(zip(params, theirs, grads)):
+            p.grad, q.grad = (g.clone(), g.clone()) if mask >> index & 1 else (None, None)
+        fused.step(), loop.step()
+        torch.testing.assert_close(flat(params), flat(theirs), rtol=1e-12, atol=1e-12)

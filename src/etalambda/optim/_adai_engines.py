@@ -8,7 +8,6 @@ Departures from the paper: none.
 """
 
 import math
-from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -24,10 +23,9 @@ from etalambda.optim._base import (
     working,
     write_back,
 )
-from etalambda.optim._fused import flat, rounded, sum_of_squares
+from etalambda.optim._fused import flat, remember, remembered, rounded, sum_of_squares
 
 BLOCK = 1 << 15  # elements: seven blocks of float32 are 0.9 MB
-VERSION = attrgetter("_version")
 
 
 class Pure:
@@ -77,20 +75,12 @@ class Blocked(Pure):
         self.keep, self.take = rounded(beta2, lists.weights[0].dtype)
         if self.decoupled:
             squares = sum_of_squares(lists.grads)
-            self.v_sum = self.keep * self._sum_before() + self.take * squares
+            before = remembered(self.memory, lists.params, lists.buffers["exp_avg_sq"])
+            self.v_sum = self.keep * before + self.take * squares
         else:
             self.v_sum = math.fsum(self._largest_sums())
         self.correction = 1 - beta2**self.step
         return self.v_sum / self.correction
-
-    def _sum_before(self) -> float:
-        squares = self.lists.buffers["exp_avg_sq"]
-        known = self.memory.get(self.lists.params[0])
-        if known is not None and len(known[0]) == len(squares):
-            same = all(map(is_, known[0], squares))
-            if same and known[1] == list(map(VERSION, squares)):
-                return known[2]
-        return math.fsum(v.sum(dtype=torch.float64).item() for v in squares)
 
     def _blocks(self) -> Any:
         buffers = self.lists.buffers
@@ -118,22 +108,24 @@ class Blocked(Pure):
         kept = 1 - lr * as_float(group["weight_decay"]) if self.decoupled else 1.0
         mean = float(v_mean) * self.correction
         share = as_float(group["betas"][0]) / mean if mean > 0 else 0.0
+        slope = as_float(group["betas"][0])
+        ones = torch.ones(BLOCK, dtype=lists.weights[0].dtype)
+        scratch = torch.empty_like(ones)
         for p, g, m, v, product in self._blocks():
             g = self._gradient(p, g)
             v.mul_(self.keep).addcmul_(g, g, value=self.take)
+            one, work = (ones, scratch) if len(v) == BLOCK else (ones[: len(v)], scratch[: len(v)])
             if mean > 0:
-                inertia = torch.mul(v, -share).add_(1).clamp_(0, 1 - eps)
+                torch.add(one, v, alpha=-share, out=work).clamp_(0, 1 - eps)
             else:
-                inertia = torch.full_like(v, min(1 - as_float(group["betas"][0]), 1 - eps))
-            product.mul_(inertia)
-            m.sub_(g).mul_(inertia).add_(g)
-            rest = torch.neg(product, out=inertia).add_(1)
-            p.mul_(kept).addcdiv_(m, rest, value=-lr)
+                work.fill_(max(0.0, min(1 - slope, 1 - eps)))
+            product.mul_(work)
+            torch.lerp(g, m, work, out=m)  # β1 m + (1 - β1) g
+            torch.sub(product, 1, out=work)
+            p.mul_(kept).addcdiv_(m, work, value=lr)
         advance_steps(lists)
         if self.decoupled:
-            squares = lists.buffers["exp_avg_sq"]
-            # The blocks are views, so every write above has counted.
-            self.memory[lists.params[0]] = (squares, list(map(VERSION, squares)), self.v_sum)
+            remember(self.memory, lists.params, lists.buffers["exp_avg_sq"], self.v_sum)
 
 
 class Foreach(Pure):

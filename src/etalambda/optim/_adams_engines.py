@@ -16,8 +16,6 @@ reduced on the device and the host never waits.
 Departures from the paper: none; the sums of `Host` round differently (1e-7 in float32).
 """
 
-import math
-from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -33,9 +31,15 @@ from etalambda.optim._base import (
     working,
     write_back,
 )
-from etalambda.optim._fused import BLOCK, divided, flat, rounded, sum_of_squares
-
-VERSION = attrgetter("_version")
+from etalambda.optim._fused import (
+    BLOCK,
+    divided,
+    flat,
+    remember,
+    remembered,
+    rounded,
+    sum_of_squares,
+)
 
 
 class Engine:
@@ -180,18 +184,11 @@ class Host(Engine):
         else:
             if not hasattr(self, "norm2"):
                 self.squares()
-            self.v_sum = keep * self._sum_before() + take * self.norm2
+            self.v_sum = (
+                keep * remembered(self.memory, lists.params, lists.buffers["exp_avg_sq"])
+                + take * self.norm2
+            )
         return self.v_sum / (1 - beta2**self.step)
-
-    def _sum_before(self) -> float:
-        """Σv of the last step: remembered, unless other tensors or other values are here now."""
-        squares = self.lists.buffers["exp_avg_sq"]
-        known = self.memory.get(self.lists.params[0])
-        if known is not None and len(known[0]) == len(squares):
-            same = all(map(is_, known[0], squares))
-            if same and known[1] == list(map(VERSION, squares)):
-                return known[2]
-        return math.fsum(v.sum(dtype=torch.float64).item() for v in squares)
 
     def _sum_of_largest(self, keep: float, take: float) -> float:
         """Σv of AMSGrad: a maximum obeys no recursion, so v is formed once more, in blocks."""
@@ -224,5 +221,4 @@ class Host(Engine):
         for state in lists.states:
             state["step"] = step
         if not group["amsgrad"]:
-            squares = lists.buffers["exp_avg_sq"]
-            self.memory[lists.params[0]] = (squares, list(map(VERSION, squares)), self.v_sum)
+            remember(self.memory, lists.params, lists.buffers["exp_avg_sq"], self.v_sum)

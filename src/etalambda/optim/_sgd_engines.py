@@ -16,7 +16,7 @@ decay. Between steps the buffer holds B; ``state_dict`` turns it back into b. Ne
 no such form, and d = 1 or weights that hooks change between steps break it: `Plain` decays first.
 """
 
-from operator import attrgetter, is_
+from operator import is_
 from typing import Any
 
 import torch
@@ -32,9 +32,7 @@ from etalambda.optim._base import (
     working,
     write_back,
 )
-from etalambda.optim._fused import divided
-
-VERSION = attrgetter("_version")
+from etalambda.optim._fused import divided, versions
 
 
 class Pure:
@@ -122,9 +120,12 @@ class Mapped(Foreach):
             decay /= 1 - group["dampening"]
         fused_sgd(lists, divisor, effective, decay)
         if momentum:
-            made = Carried(lists, kappa, lr)
-            for p in lists.params:
-                self.memory[p] = made
+            if before is not None:
+                before.refresh(kappa, lr)  # the same tensors: the caller has checked
+            else:
+                made = Carried(lists, kappa, lr)
+                for p in lists.params:
+                    self.memory[p] = made
         advance_steps(lists)
 
 
@@ -132,11 +133,15 @@ class Carried:
     """What turns the buffers of `Mapped` back: B, κ and η of the step that made them."""
 
     def __init__(self, lists: Lists, kappa: float, lr: float) -> None:
-        self.kappa, self.lr = kappa, lr
         self.weights, self.buffers = lists.weights, lists.buffers["momentum_buffer"]
         self.params = lists.params
-        self.weight_versions = list(map(VERSION, self.weights))
-        self.buffer_versions = list(map(VERSION, self.buffers))
+        self.refresh(kappa, lr)
+
+    def refresh(self, kappa: float, lr: float) -> None:
+        """After one more step on the same tensors."""
+        self.kappa, self.lr = kappa, lr
+        self.weight_versions = versions(self.weights)
+        self.buffer_versions = versions(self.buffers)
 
     def holds(self, lists: Lists) -> bool:
         """Whether exactly these tensors are here again, and nobody wrote to one since."""
@@ -145,13 +150,13 @@ class Carried:
             len(buffers) == len(self.buffers)
             and all(map(is_, buffers, self.buffers))
             and all(map(is_, lists.params, self.params))
-            and list(map(VERSION, lists.weights)) == self.weight_versions
-            and list(map(VERSION, buffers)) == self.buffer_versions
+            and versions(lists.weights) == self.weight_versions
+            and versions(buffers) == self.buffer_versions
         )
 
     def weights_changed(self) -> bool:
         """Whether someone wrote to the weights: then this optimizer does not own them alone."""
-        return list(map(VERSION, self.weights)) != self.weight_versions
+        return versions(self.weights) != self.weight_versions
 
     @torch.no_grad()
     def restore_(self) -> None:

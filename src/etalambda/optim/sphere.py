@@ -28,11 +28,18 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from etalambda.optim._base import all_plain
+from etalambda.optim._fused import sum_of_squares
+
 Radius = float | Literal["initial"] | None
 
 
-def _norm(tensors: list[Tensor]) -> Tensor:
-    """‖θ‖ of all tensors as one vector, 0-d float64; of the whole for sharded tensors."""
+def _norm(tensors: list[Tensor]) -> Tensor | float:
+    """‖θ‖ of all tensors as one vector, in float64; of the whole for sharded tensors."""
+    dense = all(t.is_contiguous() and t.is_floating_point() for t in tensors)
+    alike = len({(t.dtype, t.device.type) for t in tensors}) == 1
+    if alike and dense and tensors[0].device.type == "cpu" and all_plain(tensors):
+        return math.sqrt(sum_of_squares([t.detach() for t in tensors]))
     squares = []
     for tensor in tensors:
         wide = torch.complex128 if tensor.is_complex() else torch.float64
@@ -94,8 +101,7 @@ def project_(params: Tensor | Iterable[Tensor], radius: float | None = None) -> 
             "start from weights that are finite and not all 0"
         )
     if norm != target:
-        for tensor in tensors:
-            tensor.mul_(target / norm)
+        torch._foreach_mul_(tensors, target / norm)
 
 
 def sphere_lr(lr: float, weight_decay: float) -> float:

@@ -26,8 +26,11 @@ def _momentum(
     if not isinstance(momentum, Tensor) and momentum == 0:
         return grads, dict(state, step=advance(state["step"]))  # torch does not dampen then
     steps = spread(state["step"], len(grads))
-    fresh = [1 if dampening == 0 else 1 - dampening * (1 - _is_zero(s)) for s in steps]
-    buffers = [momentum * b + f * g for b, f, g in zip(state["momentum_buffer"], fresh, grads)]
+    added = grads
+    if dampening:
+        fresh = [1 - dampening * (1 - _is_zero(s)) for s in steps]
+        added = [f * g for f, g in zip(fresh, grads)]
+    buffers = [momentum * b + g for b, g in zip(state["momentum_buffer"], added)]
     buffers = like(buffers, grads)
     state = dict(state, step=advance(state["step"]), momentum_buffer=buffers)
     if nesterov:
@@ -75,10 +78,17 @@ def sgdw(
     factors = spread(decay_factor, count)
     directions, state = _momentum(grads, state, momentum, dampening, nesterov)
     moved = [
-        (1 - r * w * f) * p - r * d
+        _decayed(p, r, w, f) - r * d
         for p, d, r, w, f in zip(params, directions, lrs, decays, factors)
     ]
     return like(moved, params), state
+
+
+def _decayed(param: Tensor, lr: Number, weight_decay: Number, factor: Number) -> Tensor:
+    """(1 - η λ f) θ; θ itself where λ is the number 0, which spares L2 a pass over the weights."""
+    if not isinstance(weight_decay, Tensor) and weight_decay == 0:
+        return param
+    return (1 - lr * weight_decay * factor) * param
 
 
 def sgds_factor(

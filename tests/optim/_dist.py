@@ -1,0 +1,172 @@
+"""What the processes of test_distributed.py run. Two ranks, gloo, a file as meeting point."""
+
+import datetime
+import traceback
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn import Parameter
+
+from etalambda.optim import Adai, AdaiS, AdamS
+
+MAKE = {
+    "AdamS": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, **o),
+    "AdamS forloop": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, foreach=False, **o),
+    "AdamS foreach": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, foreach=True, **o),
+    "AMSGradS": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, amsgrad=True, **o),
+    "AdamS clipped": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, max_norm=0.1, **o),
+    "Adai": lambda ps, **o: Adai(ps, lr=0.01, weight_decay=0.3, **o),
+    "AdaiS": lambda ps, **o: AdaiS(ps, lr=0.01, weight_decay=0.3, **o),
+}
+
+
+def net(dtype):
+    """Shards of 17 and 16 rows, and an empty one."""
+    torch.manual_seed(0)
+    layers = nn.Linear(64, 33), nn.Tanh(), nn.Linear(33, 7), nn.Tanh(), nn.Linear(7, 1)
+    return nn.Sequential(*layers).to(dtype)
+
+
+def train(model, optimizer, steps=20, start=0, rank=None):
+    """The same batches everywhere; with ``rank`` each process takes its half."""
+    dtype = next(model.parameters()).dtype
+    for step in range(start, start + steps):
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(8, 64, generator=generator, dtype=torch.float64).to(dtype)
+        y = torch.randn(8, 1, generator=generator, dtype=torch.float64).to(dtype)
+        if rank is not None:
+            x, y = x.chunk(2)[rank], y.chunk(2)[rank]
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+
+
+def full(p):
+    """The whole of a parameter, sharded or not."""
+    return (p.full_tensor() if hasattr(p, "full_tensor") else p).detach()
+
+
+def compare(model, expected, tolerance):
+    for ours, theirs in zip(model.parameters(), expected):
+        error = (full(ours) - theirs).abs().max().item()
+        assert error <= tolerance, error
+
+
+def alone(name, dtype, steps=20):
+    """The weights after ``steps`` in a single process."""
+    model = net(dtype)
+    train(model, MAKE[name](model.parameters()), steps)
+    return [p.detach() for p in model.parameters()]
+
+
+def ddp(rank, _folder):
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        for name in ("AdamS", "AdaiS"):
+            model = nn.parallel.DistributedDataParallel(net(dtype))
+            train(model, MAKE[name](model.parameters()), rank=rank)
+            compare(model, alone(name, dtype), tolerance)
+
+
+def shard(model, mesh):
+    from torch.distributed.fsdp import fully_shard
+
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def fsdp(rank, _folder):
+    mesh = init_device_mesh("cpu", (2,))
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        for name in MAKE:
+            model = shard(net(dtype), mesh)
+            train(model, MAKE[name](model.parameters()), rank=rank)
+            compare(model, alone(name, dtype), tolerance)
+
+
+def hsdp(rank, _folder):
+    """Replicas agree already: v̄ is reduced over the sharded dimension of the mesh only."""
+    for shape in ((2, 1), (1, 2)):
+        mesh = init_device_mesh("cpu", shape, mesh_dim_names=("replicate", "shard"))
+        for name in ("AdamS", "AMSGradS"):
+            model = shard(net(torch.float64), mesh)
+            train(model, MAKE[name](model.parameters()), rank=rank)
+            compare(model, alone(name, torch.float64), 1e-12)
+
+
+def local_shards(rank, _folder):
+    """Plain tensors that are split by hand, with ``process_group``: one rank lacks a gradient."""
+    for name in ("AdamS", "AMSGradS", "AdamS clipped", "AdaiS"):
+        generator = torch.Generator().manual_seed(1)
+        whole = torch.randn(10, generator=generator, dtype=torch.float64)
+        reference = [Parameter(whole.clone()), Parameter(torch.ones(2).double())]
+        mine = Parameter(whole[:7].clone() if rank == 0 else whole[7:].clone())
+        extra = Parameter(torch.ones(2).double()) if rank == 0 else None
+        shards = [mine] if extra is None else [mine, extra]
+        ours = MAKE[name](shards, process_group=dist.group.WORLD)
+        theirs = MAKE[name](reference)
+        for step in range(10):
+            g = torch.randn(10, generator=generator, dtype=torch.float64)
+            reference[0].grad = g.clone() if step % 3 else None
+            reference[1].grad = torch.ones(2).double()
+            mine.grad = (g[:7] if rank == 0 else g[7:]).clone() if step % 3 else None
+            if extra is not None:
+                extra.grad = torch.ones(2).double()
+            theirs.step(), ours.step()
+        expected = reference[0].detach()[:7] if rank == 0 else reference[0].detach()[7:]
+        torch.testing.assert_close(mine.detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+def checkpoint(rank, folder):
+    """DCP: save on two ranks, load on two ranks; `test_dcp` then loads on one."""
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+    mesh = init_device_mesh("cpu", (2,))
+    model = shard(net(torch.float64), mesh)
+    optimizer = MAKE["AdamS"](model.parameters())
+    train(model, optimizer, 5, rank=rank)
+    weights, state = get_state_dict(model, optimizer)
+    dcp.save(dict(model=weights, optimizer=state), checkpoint_id=folder + "/dcp")
+    train(model, optimizer, 5, start=5, rank=rank)
+
+    again = shard(net(torch.float64), mesh)
+    second = MAKE["AdamS"](again.parameters())
+    weights, state = get_state_dict(again, second)
+    dcp.load(dict(model=weights, optimizer=state), checkpoint_id=folder + "/dcp")
+    set_state_dict(again, second, model_state_dict=weights, optim_state_dict=state)
+    train(again, second, 5, start=5, rank=rank)
+    compare(again, [full(p) for p in model.parameters()], 0.0)
+    whole = [full(p) for p in model.parameters()]
+    if rank == 0:
+        torch.save(whole, folder + "/expected.pt")
+
+
+SCENARIOS = (ddp, fsdp, hsdp, local_shards, checkpoint)
+
+
+def process(rank, folder):
+    """One process: meet, run every scenario and note how it ended, leave."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=60),
+    )
+    try:
+        for scenario in SCENARIOS:
+            try:
+                scenario(rank, folder)
+                ended = "equal"
+            except Exception:
+                ended = traceback.format_exc()
+            Path(folder, f"{scenario.__name__}-{rank}").write_text(ended)
+    finally:
+        dist.destroy_process_group()
