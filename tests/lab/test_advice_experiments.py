@@ -3,8 +3,6 @@
 import json
 import math
 
-import pytest
-
 from etalambda.lab.experiments import clock_prediction, regret
 
 
@@ -37,7 +35,6 @@ def test_a_plan_that_never_arrives_is_counted():
     assert math.isnan(by_name["up 0 to 0.8"]["error"])
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 def test_the_clock_runs_and_writes(tmp_path, capsys):
     config = clock_prediction.Config(p=5, steps=20, seeds=1, every=10)
     clock_prediction.main(config, tmp_path)

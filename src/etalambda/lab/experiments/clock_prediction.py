@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from etalambda._common import check_positive
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine import Trial, train
@@ -126,7 +124,7 @@ def predict(config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 never=len(by_plan[name]) - count,
                 predicted=predicted,
                 error=predicted / measured - 1,
-                K=float(np.nanmean([r["K"] for r in by_plan[name]])),
+                K=mean_sd([r["K"] for r in by_plan[name]])[0],
                 K_reference=needed,
                 K_reference_sd=spread,
                 n_reference=n,
