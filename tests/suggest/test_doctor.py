@@ -75,6 +75,10 @@ def test_each_finding_on_its_failing_run_only(code):
     assert codes(healthy, **options) == []
 
 
+def test_a_decay_that_rises_from_0_everywhere_is_a_schedule():
+    assert codes(course(lr=1e-2, wd=lambda share: share - 0.01)) == []
+
+
 def test_reverse_scale_l2s_number_in_adamw():
     assert "SCALE" in codes(course(lr=1e-3, weight_decay=5e-4))
     assert "SCALE" not in codes(course(lr=1e-3, weight_decay=0.5))

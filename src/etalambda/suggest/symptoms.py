@@ -59,20 +59,19 @@ def scale(trace: Trace) -> list[Finding]:
 
 
 def overwritten(trace: Trace) -> list[Finding]:
-    """OVERWRITTEN: a group that started without decay has some now."""
+    """OVERWRITTEN: a group that started without decay, among others with some, has some now."""
+    known = {g: values[~values.isnan()] for g, values in trace.get("weight_decay").items()}
+    starts = {group: values[0].item() for group, values in known.items() if len(values)}
+    if not any(starts.values()):  # λ rises from 0 everywhere: a schedule
+        return []
     found = []
-    for group, decays in trace.get("weight_decay").items():
-        known = decays[~decays.isnan()]
-        if len(known) > 1 and known[0] == 0 and known.max() > 0:
-            why = (
-                f"λ was 0 at first and is {number(_most(known))} later: a scheduler un-exempted it"
-            )
+    for group, start in starts.items():
+        most = _most(known[group])
+        if start == 0 < most:
+            why = f"λ was 0 at first and {number(most)} later: something overwrites it"
             fix = "el.Scheduler(optimizer, weight_decay=rule)  # multiplies, so 0 stays 0"
-            found.append(
-                Finding(
-                    "OVERWRITTEN", f"group {group}", _most(known), 0, why, fix, "no-decay groups"
-                )
-            )
+            source = "stable-pretraining, MMEngine: no-decay groups"
+            found.append(Finding("OVERWRITTEN", f"group {group}", most, 0, why, fix, source))
     return found
 
 
@@ -168,7 +167,7 @@ SYMPTOMS: tuple[Callable[[Trace], list[Finding]], ...] = (
 def _ask(trace: Trace) -> str:
     lr = max((_most(values) for values in trace.get("lr").values()), default=math.nan)
     shown = "lr" if math.isnan(lr) else f"{lr:.6g}"
-    steps = round(trace.length)
+    steps = "steps" if len(trace.steps) < 2 else round(trace.length)
     return f'print(el.suggest(optimizer="{trace.optimizer}", lr={shown}, steps={steps}))'
 
 
