@@ -228,3 +228,25 @@ def test_a_missing_extra_is_named(missing, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)
     assert cli.main(["report" if missing == "matplotlib" else "ls"]) == 2
     assert "pip install 'etalambda[lab]'" in capsys.readouterr().err
+
+
+def test_progress_is_a_plain_line_now_and_then_where_nobody_watches(capsys, monkeypatch):
+    from etalambda.lab import console
+
+    clock = iter([0.0, 1.0, console.QUIET_SECONDS + 1, console.QUIET_SECONDS + 2])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress_bar("map") as progress:
+        for done in (1, 2, 3):
+            progress(done, 4, "map: 4 cells")
+    assert capsys.readouterr().err == "map: 4 cells: 50 % after 11 s\n"
+
+
+def test_names_of_a_run_are_no_markup_of_the_terminal(capsys):
+    from etalambda.lab.console import print_findings, print_table
+    from etalambda.lab.report.tables import Table
+
+    print_table(Table("[b]t[/b]", ("[i]n[/i]", "n"), [["[bold]x[/bold]", "1"]]))
+    print_findings(["[red]y[/red]"])
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("[b]t[/b]", "[i]n[/i]", "[bold]x[/bold]"))
+    assert "[red]y[/red]" in out

@@ -31,17 +31,17 @@ def console() -> Any:
 
 def print_table(table: Table) -> None:
     """The table: its first column is a name, the others are numbers; one row may stand out."""
+    escape = need("rich.markup", "lab").escape
     made = need("rich.table", "lab").Table(
-        title=table.title or None,
+        title=escape(table.title) or None,
         title_justify="left",
         title_style="bold",
-        caption=table.note or None,
+        caption=escape(table.note) or None,
         caption_justify="left",
         box=need("rich.box", "lab").SIMPLE_HEAD,
     )
     for i, column in enumerate(table.columns):
-        made.add_column(column, justify="right" if i else "left", overflow="fold")
-    escape = need("rich.markup", "lab").escape
+        made.add_column(escape(column), justify="right" if i else "left", overflow="fold")
     for i, row in enumerate(table.rows):
         made.add_row(*map(escape, row), style="bold" if i == table.bold else None)
     console().print(made)
