@@ -13,13 +13,13 @@ from torch.nn import Parameter
 from etalambda.optim import Adai, AdaiS, AdamS
 
 MAKE = {
-    "AdamS": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, **o),
-    "AdamS forloop": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, foreach=False, **o),
-    "AdamS foreach": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, foreach=True, **o),
-    "AMSGradS": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, amsgrad=True, **o),
-    "AdamS clipped": lambda ps, **o: AdamS(ps, lr=1e-3, weight_decay=0.02, max_norm=0.1, **o),
-    "Adai": lambda ps, **o: Adai(ps, lr=0.01, weight_decay=0.3, **o),
-    "AdaiS": lambda ps, **o: AdaiS(ps, lr=0.01, weight_decay=0.3, **o),
+    "AdamS": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, **o),
+    "AdamS forloop": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, foreach=False, **o),
+    "AdamS foreach": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, foreach=True, **o),
+    "AMSGradS": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, amsgrad=True, **o),
+    "AdamS clipped": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, max_norm=0.1, **o),
+    "Adai": lambda ps, **o: Adai(ps, lr=3e-3, weight_decay=0.3, **o),
+    "AdaiS": lambda ps, **o: AdaiS(ps, lr=3e-3, weight_decay=0.3, **o),
 }
 
 
