@@ -114,7 +114,9 @@ def summary(rows: list[dict], steps: int) -> str:
         f"{REPORTED[0]}-{REPORTED[-1]} (n = {len(REPORTED)}). λ₀ chosen on seeds "
         f"{CHOOSING[0]}-{CHOOSING[-1]}.",
         "",
-        "| method | chosen λ₀ | median step, range | " + " | ".join(f"λ₀ {d:g}" for d in GRID),
+        "| method | chosen λ₀ | median step, range | "
+        + " | ".join(f"λ₀ {d:g}" for d in GRID)
+        + " |",
         "|---|---|---|" + "---|" * len(GRID),
     ]
     for method in METHODS:
@@ -151,7 +153,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/evidence/autol2-modular"))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--every", type=int, default=25, help="steps between two looks")
+    parser.add_argument("--grid", type=float, nargs="+", default=GRID, help="initial λ₀")
     options = parser.parse_args()
+    globals()["GRID"] = tuple(options.grid)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     rows = run(options.steps, options.every)
