@@ -67,6 +67,7 @@ class One:
         self.optimizer = make(
             net.parameters(), lr=trial.lr, weight_decay=trial.weight_decay, **hyper
         )
+        self.form = decay_form(self.optimizer, self.optimizer.param_groups[0])
         self.spent, self.loss, self.alive = 0.0, float("nan"), True
 
     def run(self, every: int) -> Iterator[Snapshot]:
@@ -110,10 +111,9 @@ class One:
         return outputs.detach()
 
     def _gain(self) -> float:
-        group = self.optimizer.param_groups[0]
-        form = decay_form(self.optimizer, group)
-        mean = v_mean(self.optimizer) if form == "stable" else None
-        return budget.gain(form, momentum=group.get("momentum", 0.0), v_mean=mean)
+        mean = v_mean(self.optimizer) if self.form == "stable" else None
+        momentum = self.optimizer.param_groups[0].get("momentum", 0.0)
+        return budget.gain(self.form, momentum=momentum, v_mean=mean)
 
     @torch.no_grad()
     def _project(self) -> None:
