@@ -67,7 +67,7 @@ def main(out: Path, seeds: int = 32) -> dict[str, Any]:
             difference = values - energy[control]
             table[way][f"minus {control}"] = difference.mean().item()
             table[way][f"minus {control}, se"] = difference.std().item() / seeds**0.5
-    result = {"seeds": seeds, "table": table}
+    result: dict[str, Any] = {"seeds": seeds, "table": table}
     result["energies"] = {way: [round(e, 5) for e in v.tolist()] for way, v in energy.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
