@@ -174,6 +174,49 @@ def test_precision_and_recall_are_one(model, batch, truth):
     assert set(scale_invariant_parameters(model, batch)) == truth(model)
 
 
+def weight_normed():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 6))
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(6, 2))
+
+
+def spectral_normed():
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 6))
+    return nn.Sequential(layer, nn.ReLU(), nn.Linear(6, 2))
+
+
+def instance_normed():
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6, affine=True), nn.Conv2d(6, 2, 3))
+
+
+def group_normed(bias):
+    return nn.Sequential(nn.Conv2d(3, 6, 3, bias=bias), nn.GroupNorm(2, 6), nn.Conv2d(6, 2, 3))
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation (Qiao et al. 2019): the weight is normalised, not the activations."""
+
+    def forward(self, x):
+        w = self.weight
+        w = (w - w.mean((1, 2, 3), keepdim=True)) / (w.std((1, 2, 3), keepdim=True) + 1e-5)
+        return F.conv2d(x, w, self.bias)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "names"),
+    [
+        (weight_normed(), torch.randn(5, 4), ["0.parametrizations.weight.original1"]),
+        (spectral_normed(), torch.randn(5, 4), ["0.parametrizations.weight.original"]),
+        (instance_normed(), torch.randn(5, 3, 8, 8), ["0.weight"]),
+        (group_normed(bias=False), torch.randn(5, 3, 8, 8), ["0.weight"]),
+        (group_normed(bias=True), torch.randn(5, 3, 8, 8), []),
+        (nn.Sequential(Standardised(3, 4, 3), nn.ReLU()), torch.randn(5, 3, 8, 8), ["0.weight"]),
+    ],
+    ids=str.split("weight-norm spectral-norm instance-norm group-norm biased standardised"),
+)
+def test_other_ways_to_normalise(model, batch, names):
+    assert list(scale_invariant_parameters(model, batch)) == names
+
+
 def test_bf16_gives_the_same_answer():
     model = resnet18().bfloat16()
     assert set(scale_invariant_parameters(model, IMAGES.bfloat16())) == convolutions(model)

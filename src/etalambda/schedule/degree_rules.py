@@ -90,6 +90,24 @@ def _power(exponent: float) -> Callable[[Call, Inputs], list[Degrees]]:
     return rule
 
 
+def _view(call: Call, inputs: Inputs) -> list[Degrees]:
+    """An instance norm is a batch norm on (1, N·C, ...): what is constant in a channel stays so."""
+    source, size = call.get("self"), call.get("size")
+    if isinstance(source, Tensor) and size is not None and source.dim() == len(size) > 1:
+        folded = [1, source.shape[0] * source.shape[1], *source.shape[2:]]
+        if list(size) in (folded, list(source.shape)):
+            return [dict(_one(inputs, "self"))]
+    return _power(1.0)(call, inputs)
+
+
+def _weight_norm(call: Call, inputs: Inputs) -> list[Degrees]:
+    """g v / ‖v‖: Salimans & Kingma's direction v has degree 0."""
+    direction: Degrees = {
+        key: 0.0 * _plain(table, key) for table in inputs.get("v", []) for key in table
+    }
+    return [_times(direction, _one(inputs, "g"))]
+
+
 def _pow(call: Call, inputs: Inputs) -> list[Degrees]:
     exponent = call.get("exponent")
     if not isinstance(exponent, int | float) or not inputs.get("self"):
@@ -193,7 +211,7 @@ def _each(names: str, rule: Callable[[Call, Inputs], list[Degrees]]) -> dict[str
 
 _KEEP = """
 relu leaky_relu neg abs sum mean amax amin max min sort topk cumsum std norm linalg_vector_norm
-clone view _unsafe_view reshape expand permute transpose t squeeze unsqueeze slice select split
+clone _unsafe_view reshape expand permute transpose t squeeze unsqueeze slice select split
 split_with_sizes unbind alias detach _to_copy lift_fresh contiguous flip roll repeat as_strided
 index index_select gather masked_select embedding diagonal unfold im2col tril triu movedim
 view_as_real view_as_complex constant_pad_nd reflection_pad2d pixel_shuffle native_dropout
@@ -203,11 +221,12 @@ avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_nearest2d upsample
 _RULES: dict[str, Callable[[Call, Inputs], list[Degrees]]] = {
     **_each(_KEEP, _power(1.0)),
     **_each("add sub maximum minimum cat stack where masked_fill", _add),
-    **_each("mul mm bmm dot mv outer", _mul),
+    **_each("mul mm bmm dot vdot mv outer", _mul),
     **_each("convolution _convolution linear addmm baddbmm", _layer),
     **_each("gt ge lt le eq ne sign argmax argmin", _compare),
     **_each("clamp clamp_min clamp_max", _clamp),
     **_each("native_layer_norm native_group_norm _fused_rms_norm", _plain_norm),
+    "_weight_norm_interface": _weight_norm,
     "copy": _copy,
     "div": _div,
     "pow": _pow,
@@ -217,4 +236,5 @@ _RULES: dict[str, Callable[[Call, Inputs], list[Degrees]]] = {
     "rsqrt": _power(-0.5),
     "reciprocal": _power(-1.0),
     "var_mean": _var_mean,
+    "view": _view,
 }
