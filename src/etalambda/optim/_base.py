@@ -239,7 +239,12 @@ def host_steps(lists: Lists) -> list[float] | list[Tensor]:
 def advance_steps(lists: Lists) -> None:
     """Count this step. Counters may be shared, so they are replaced where addresses are free."""
     if lists.states and not lists.group.get("capturable"):
-        lists.steps = [s + 1 for s in lists.steps]
+        new = {id(s): s for s in lists.steps}
+        by_age: dict[Any, Tensor] = {}  # tensors of one age share one counter from here on
+        for key, s in new.items():
+            age = (s.item(), s.dtype) if s.device.type == "cpu" else key
+            new[key] = by_age.setdefault(age, s + 1) if age not in by_age else by_age[age]
+        lists.steps = [new[id(s)] for s in lists.steps]
         for state, step in zip(lists.states, lists.steps):
             state["step"] = step
     else:
