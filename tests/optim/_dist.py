@@ -81,8 +81,9 @@ def shard(model, mesh):
 
 
 def fsdp(rank, _folder):
+    """float32 ends up to 1.5e-6 apart: Adam divides, so rounding of tiny gradients counts."""
     mesh = init_device_mesh("cpu", (2,))
-    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 5e-6)):
         for name in MAKE:
             model = shard(net(dtype), mesh)
             train(model, MAKE[name](model.parameters()), rank=rank)
