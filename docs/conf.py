@@ -1,10 +1,10 @@
 """Sphinx builds the Markdown of this folder: `make docs`."""
 
-from importlib.metadata import version
+from importlib.metadata import version as _version
 
 project = "etalambda"
 author = "The etalambda authors"
-release = version("etalambda")
+release = _version("etalambda")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist"]

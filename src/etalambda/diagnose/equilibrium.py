@@ -68,7 +68,7 @@ def equilibrium(
         updates: ‖η g/(1 - μ)‖ at the same steps; None leaves the balance unchecked.
         every: Optimizer steps between two samples.
         tolerance: Largest drift of ln ‖W‖² over the window, error bar included.
-        balance_tolerance: Largest |ln ρ|.
+        balance_tolerance: Largest distance of ln ρ from 0.
 
     Raises:
         ValueError: If lengths differ, or a norm is not finite and positive.
