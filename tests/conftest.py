@@ -6,7 +6,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import settings
 
+# No time limits: a loaded machine is not a wrong result. The seed is printed with a failure.
+settings.register_profile("etalambda", deadline=None, print_blob=True)
+settings.load_profile("etalambda")
 torch.set_num_threads(1)
 
 

@@ -37,9 +37,9 @@ class LateScheduler:
         """Build the scheduler, on the values that the optimizers hold or on a loaded state's."""
         world = dist.group.WORLD if dist.is_available() and dist.is_initialized() else None
         several = world is not None and dist.get_world_size() > 1
-        self.scheduler = Scheduler(
-            optimizers, clock="optimizer", process_group=world if several else None, **self.rules
-        )
+        rules: dict[str, Any] = dict(self.rules)
+        group = world if several else None
+        self.scheduler = Scheduler(optimizers, clock="optimizer", process_group=group, **rules)
         if self._waiting is not None:
             self.scheduler.load_state_dict(self._waiting)
             self._waiting = None
