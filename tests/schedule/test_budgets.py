@@ -31,7 +31,11 @@ def optimizer(decay=0.5):
     return torch.optim.AdamW(groups, lr=0.1, weight_decay=decay)
 
 
-@pytest.mark.parametrize("rule", [linear(50), power_law(), u_shape(50), lambda t: 1 + t], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [linear(50), power_law(), u_shape(50), lambda t: 1 + t],
+    ids=["linear", "power law", "u shape", "growing"],  # a lambda's own name differs by process
+)
 @pytest.mark.parametrize("base", [1.0, 0.05])
 def test_a_rescaled_rule_spends_the_budget(rule, base):
     scaled = rescale_to_budget(rule, 1.7, LRS, weight_decay=base)

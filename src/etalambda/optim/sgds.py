@@ -15,9 +15,11 @@ weight decay λ_W has the true rate λ_W (1 - β1) / β3.
 
 Departures from the paper: the first buffer is the undampened gradient, as in torch; without
 momentum torch does not dampen at all, and then the factor is 1. Eq. (22) prints the exact factor
-β3 (1 - β1^t) / (1 - β1); Algorithm 8 simplifies it, and ``bias_corrected=True`` keeps it. Weights
-written through ``p.data`` between two steps, which torch does not count as a change, move the
-fused momentum buffer by κ Δθ; other writes, and hooks on the step, are noticed.
+β3 (1 - β1^t) / (1 - β1); Algorithm 8 simplifies it, and ``bias_corrected=True`` keeps it. On the
+default path the first write Δθ by someone else between two steps moves the momentum buffer by κ Δθ
+(κ is the factor of η above, λ included); it is noticed at the next step, and from then on the
+optimizer takes the two-pass path, which is exact. Hooks on the step choose that path at once.
+Writes through ``p.data``, which torch does not count, are never noticed: pass ``fused=True`` then.
 """
 
 from collections.abc import Sequence
