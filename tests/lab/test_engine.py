@@ -329,3 +329,22 @@ def test_jobs_report_and_a_failure_stops_the_others():
     assert dict(run_jobs({"a": lambda tick: tick(0.25)}, progress=shares.append)) == {"a": None}
     assert shares == [0.25, 1.0]
     assert list(run_jobs({})) == []
+
+
+def test_a_seed_makes_one_network_in_whatever_thread():
+    """torch's random state is one for all threads: without a lock, jobs mix each other's draws."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from etalambda.lab.models.stacked import seeded
+
+    def make(seed):
+        return seeded(
+            lambda: torch.nn.Sequential(*[torch.nn.Linear(8, 8) for _ in range(40)]), seed
+        )
+
+    alone = [make(seed)[0].weight for seed in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(make, range(16)))
+    for weight, net in zip(alone, together):
+        assert torch.equal(weight, net[0].weight)
+        assert not torch.equal(net[0].weight, net[39].weight)

@@ -30,7 +30,7 @@ from etalambda.lab.tasks import Digits
 from etalambda.schedule import MatchedAnnealing, cosine, cosine_restarts
 from etalambda.theory import budget
 
-CHOOSING = (1001, 1002, 1003)  # seeds that choose λ and report nothing
+CHOOSING = tuple(range(1001, 1009))  # seeds that choose λ and report nothing
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0)  # of the sphere, in initial norms: as many as there are λ
 
 

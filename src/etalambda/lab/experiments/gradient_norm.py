@@ -15,7 +15,6 @@ the steps over that of the middle fifth.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +28,12 @@ from etalambda.lab.configs import check_counts
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all
 from etalambda.lab.models.gpt import GPT
+from etalambda.lab.models.stacked import seeded
 from etalambda.lab.records import Run
 from etalambda.lab.tasks.text import Characters
 from etalambda.schedule import Scheduler, linear, param_groups, tie
 
 PLANS = ("none", "constant", "matched")
-_SEEDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,8 @@ def train(
     config: GradientNormConfig, task: Characters, plan: str, seed: int, tick: Tick
 ) -> tuple[list[dict[str, Any]], float]:
     """One run; its rows every 10 steps, and the validation loss at the end."""
-    with _SEEDING, torch.random.fork_rng(devices=[]):  # torch's random state is one for all jobs
-        torch.manual_seed(seed)
-        model = GPT(len(task.vocabulary), config.width, config.depth, context=config.context)
+    words = len(task.vocabulary)
+    model = seeded(lambda: GPT(words, config.width, config.depth, context=config.context), seed)
     groups = param_groups(model, weight_decay=config.weight_decay(plan))
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))
     scheduler = Scheduler(optimizer, lr=linear(config.steps))

@@ -7,6 +7,7 @@ networks with a ``stacked`` method of their own use that.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 
 import torch
@@ -93,8 +94,14 @@ class Stacked:
         return net
 
 
+_SEEDING = threading.Lock()
+
+
 def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """``make()`` under a seed, leaving torch's own random state as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """``make()`` under a seed, leaving torch's own random state as it was.
+
+    torch has one random state for all threads, and jobs run side by side: one makes at a time.
+    """
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
