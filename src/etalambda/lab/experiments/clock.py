@@ -78,7 +78,7 @@ ROWS: tuple[Row, ...] = (
 
 
 def run(config: ClockConfig, run: Run, progress: Progress) -> None:
-    """Train every row with every seed; one part a seed and kind of row.
+    """Train every row with every seed; one part a few seeds of the plans, one for the rest.
 
     Args:
         config: Its ``steps`` is the length of all plans.
@@ -86,9 +86,9 @@ def run(config: ClockConfig, run: Run, progress: Progress) -> None:
         progress: Called with (parts done, parts, text).
     """
     jobs = {
-        f"seed={seed}.{name}": _job(config, seed, rows)
-        for seed in range(config.seeds)
-        for name, rows in _groups()
+        f"{name}.seeds-{seeds[0]}-{seeds[-1]}": _job(config, seeds, rows, steps)
+        for name, rows, steps, together in _groups(config)
+        for seeds in _runs(config.seeds, together)
     }
     text = f"clock: {len(ROWS)} x {config.seeds} networks"
     record_all(run, jobs, progress, text, config.device)
@@ -97,38 +97,54 @@ def run(config: ClockConfig, run: Run, progress: Progress) -> None:
     run.finish()
 
 
-def _groups() -> Iterator[tuple[str, tuple[Row, ...]]]:
-    """Rows that are trained together; spheres apart, so that only they pay for projections."""
-    yield "plans", tuple(row for row in ROWS if row.kind != "sphere")
-    yield "spheres", tuple(row for row in ROWS if row.kind == "sphere")
+def _groups(config: ClockConfig) -> Iterator[tuple[str, tuple[Row, ...], int, int]]:
+    """Name, rows, steps and seeds a job of what is trained together.
+
+    Methods and spheres apart, so that only they pay for projections, and for half the steps:
+    what they show is there by then. Jobs of 30 networks keep two cores busy; larger ones leave
+    the cache, and smaller ones wait for the interpreter.
+    """
+    yield "plans", tuple(row for row in ROWS if row.kind == "plan"), config.steps, 3
+    rest = tuple(row for row in ROWS if row.kind != "plan")
+    yield "rest", rest, (config.steps + 1) // 2, 5
 
 
-def _job(config: ClockConfig, seed: int, rows: tuple[Row, ...]) -> Callable[[Tick], Tables]:
+def _runs(seeds: int, together: int) -> list[range]:
+    """Seeds in runs of nearly equal length, at most ``together`` each, the longest first."""
+    count = -(-seeds // together)
+    ends = [-(-seeds * (i + 1) // count) for i in range(count)]
+    return [range(a, b) for a, b in zip([0, *ends], ends)]
+
+
+def _job(
+    config: ClockConfig, seeds: range, rows: tuple[Row, ...], steps: int
+) -> Callable[[Tick], Tables]:
     def job(tick: Tick) -> Tables:
         task = Modular(config.p, config.device)
-        trials = [_trial(config, seed, row) for row in rows]
+        trials = [_trial(config, seed, row, steps) for seed in seeds for row in rows]
         made = train(
             lambda: Quadratic(config.p, config.width),
             task.batches,
             trials,
             optimizer=config.optimizer,
-            steps=config.steps,
+            steps=steps,
             every=config.every,
             device=config.device,
             **_hyper(config.optimizer),
         )
+        names = [row.name for _ in seeds for row in rows]
         seen = []
         for snapshot in made:
-            tick(snapshot.step / config.steps)
-            seen.append(_measured(task, snapshot, [row.name for row in rows]))
+            tick(snapshot.step / steps)
+            seen.append(_measured(task, snapshot, names))
         metrics = columns(seen)
-        return {"metrics": metrics, "summary": columns(_arrivals(metrics, rows, seed))}
+        return {"metrics": metrics, "summary": columns(_arrivals(metrics, rows, seeds))}
 
     return job
 
 
-def _trial(config: ClockConfig, seed: int, row: Row) -> Trial:
-    rules = row.rules(config.steps)
+def _trial(config: ClockConfig, seed: int, row: Row, steps: int) -> Trial:
+    rules = row.rules(steps)
     return Trial(seed, config.lr, row.weight_decay, rules=rules, sphere=row.sphere)
 
 
@@ -153,25 +169,26 @@ def _measured(task: Modular, seen: Snapshot, names: list[str]) -> dict[str, Any]
 
 
 def _arrivals(
-    metrics: dict[str, np.ndarray], rows: tuple[Row, ...], seed: int
+    metrics: dict[str, np.ndarray], rows: tuple[Row, ...], seeds: range
 ) -> Iterator[dict[str, Any]]:
-    """When each row first reached 95 % test accuracy; NaN if it never did."""
-    for row in rows:
-        ours = metrics["plan"] == row.name
-        accuracy = metrics["test_accuracy"][ours]
-        first = np.flatnonzero(accuracy >= THERE)
-        step, spent = (
-            float(metrics[name][ours][first[0]]) if first.size else float("nan")
-            for name in ("step", "K")
-        )
-        yield dict(
-            plan=np.array([row.name], dtype=object),
-            kind=np.array([row.kind], dtype=object),
-            seed=seed,
-            step95=step,
-            K95=spent,
-            final_test=accuracy[-1],
-        )
+    """When each network first reached 95 % test accuracy; NaN if it never did."""
+    for seed in seeds:
+        for row in rows:
+            ours = (metrics["plan"] == row.name) & (metrics["seed"] == seed)
+            accuracy = metrics["test_accuracy"][ours]
+            first = np.flatnonzero(accuracy >= THERE)
+            step, spent = (
+                float(metrics[name][ours][first[0]]) if first.size else float("nan")
+                for name in ("step", "K")
+            )
+            yield dict(
+                plan=np.array([row.name], dtype=object),
+                kind=np.array([row.kind], dtype=object),
+                seed=seed,
+                step95=step,
+                K95=spent,
+                final_test=accuracy[-1],
+            )
 
 
 def fit(summary: dict[str, np.ndarray]) -> dict[str, list[float]]:
