@@ -206,7 +206,7 @@ def test_ctrl_c_in_a_real_run_keeps_the_parts_and_the_command_goes_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     folder = tmp_path / "runs" / "clock"
-    while process.poll() is None and not list(folder.glob("parts/seed*")):
+    while process.poll() is None and not list(folder.glob("parts/plans*")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
