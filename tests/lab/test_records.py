@@ -253,3 +253,21 @@ def test_any_config_and_any_floats_survive(tmp_path_factory, config, error):
     data = records.read(folder)
     assert data.config == config
     np.testing.assert_array_equal(data.tables["metrics"]["error"], error)
+
+
+def test_ctrl_c_waits_until_a_write_is_whole():
+    import signal
+
+    from etalambda.lab.records.interrupts import uninterrupted
+
+    steps = []
+
+    @uninterrupted()
+    def write():
+        signal.raise_signal(signal.SIGINT)
+        steps.append("written")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert steps == ["written"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

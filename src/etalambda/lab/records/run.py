@@ -17,6 +17,7 @@ from typing import Any
 from etalambda.lab.records import files
 from etalambda.lab.records.environment import command, environment, now
 from etalambda.lab.records.files import RecordError, Table
+from etalambda.lab.records.interrupts import uninterrupted
 from etalambda.lab.records.lock import locked
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
@@ -54,6 +55,7 @@ class Run:
         self.finished = bool(env.get("finished"))
         self.done: set[str] = set(env.get("parts", ())) if self.finished else _whole_parts(folder)
 
+    @uninterrupted()
     def add(self, part: str, **tables: Mapping[str, Any]) -> None:
         """Record one part: all its tables appear together, or none does.
 
@@ -84,6 +86,7 @@ class Run:
             shutil.rmtree(temporary, ignore_errors=True)
         self.done.add(part)
 
+    @uninterrupted()
     def finish(self) -> None:
         """Merge every table of all parts into ``<table>.parquet`` and mark the run as finished.
 
