@@ -100,13 +100,13 @@ def run(config: ClockConfig, run: Run, progress: Progress) -> None:
 def _groups(config: ClockConfig) -> Iterator[tuple[str, tuple[Row, ...], int, int]]:
     """Name, rows, steps and seeds a job of what is trained together.
 
-    Methods and spheres apart, so that only they pay for projections, and for half the steps:
+    Methods and spheres apart, so that only they pay for projections, and for fewer steps:
     what they show is there by then. Jobs of 30 networks keep two cores busy; larger ones leave
     the cache, and smaller ones wait for the interpreter.
     """
     yield "plans", tuple(row for row in ROWS if row.kind == "plan"), config.steps, 3
     rest = tuple(row for row in ROWS if row.kind != "plan")
-    yield "rest", rest, (config.steps + 1) // 2, 5
+    yield "rest", rest, max(1, config.steps * 2 // 5), 5
 
 
 def _runs(seeds: int, together: int) -> list[range]:

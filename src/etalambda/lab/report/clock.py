@@ -36,7 +36,7 @@ def table(run: RunData) -> Table:
     seeds = run.config.get("seeds", "?")
     note = (
         f"median (lowest to highest) over seeds (n = {seeds}); arrived: seeds that reach 95 %; "
-        "methods and spheres run half the steps"
+        "methods and spheres run two fifths of the steps"
     )
     return Table("The decay clock", columns, rows, note)
 
