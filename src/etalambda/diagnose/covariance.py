@@ -32,10 +32,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from etalambda._common import check_positive
+from etalambda.diagnose._tensors import Loss
 from etalambda.diagnose.lanczos import Estimate
 from etalambda.theory.gaussian_field import GaussianField
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)

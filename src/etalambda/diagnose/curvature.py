@@ -17,9 +17,8 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from etalambda._common import as_optimizers
+from etalambda.diagnose._tensors import Loss, flat
 from etalambda.diagnose.lanczos import Estimate, Spectrum, lanczos
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,14 @@ def hessian_vector_product(
             model.train(before)
     if not torch.isfinite(value):
         raise ValueError(f"the loss is {value.item()}: curvature needs a finite loss")
-    gradient = _flat(torch.autograd.grad(value, leaves, create_graph=True), leaves)
+    gradient = flat(torch.autograd.grad(value, leaves, create_graph=True), leaves)
     decay = _diagonal(dict(model.named_parameters()), names, leaves, optimizers)
 
     def product(v: Tensor) -> Tensor:
         if not gradient.requires_grad:  # a linear loss: the Hessian is 0
             return decay * v
         parts = torch.autograd.grad(gradient @ v, leaves, retain_graph=True, allow_unused=True)
-        return _flat(parts, leaves) + decay * v
+        return flat(parts, leaves) + decay * v
 
     return product, len(gradient)
 
@@ -160,11 +159,6 @@ def hessian_index(
         True
     """
     return curvature(model, loss, batch, **options).index  # pyrefly: ignore[bad-argument-type]
-
-
-def _flat(parts: Iterable[Tensor | None], leaves: list[Tensor]) -> Tensor:
-    pairs = zip(parts, leaves)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
 
 
 def _diagonal(

@@ -12,14 +12,13 @@ Departures from the papers: Tr Σ is estimated from two halves of one batch, Tr 
 the whole batch, each half a valid batch of its own, so that BatchNorm in train mode may stay.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+from etalambda.diagnose._tensors import Loss, flat
 
 
 def gradient_noise_trace(model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]) -> float:
@@ -54,9 +53,7 @@ def _gradient(model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]) -> Ten
     leaves = [named[n].requires_grad_() for n, p in model.named_parameters() if p.requires_grad]
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     value = loss(functional_call(model, named | buffers, (batch[0],)), batch[1])
-    parts = torch.autograd.grad(value, leaves, allow_unused=True)
-    pairs = zip(parts, leaves)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])
+    return flat(torch.autograd.grad(value, leaves, allow_unused=True), leaves)
 
 
 @dataclass(frozen=True)

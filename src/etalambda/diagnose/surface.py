@@ -7,13 +7,14 @@ weight decay that matters twice: a scale-invariant network looks sharper merely 
 Departures from the paper: biases and norm gains stay fixed, as its code does and its text omits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+from etalambda.diagnose._tensors import Loss
+
 Direction = dict[str, Tensor]
 
 
