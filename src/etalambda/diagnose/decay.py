@@ -55,12 +55,14 @@ def _class_form(cls: type) -> str | None:
 def v_mean(optimizer: Optimizer) -> float | None:
     """v̄: the mean of the bias-corrected second moment over every parameter; None before a step.
 
-    Xie et al. 2022, Algorithm 2. Taken from the optimizer's own ``v_mean`` where it keeps one.
+    Xie et al. 2022, Algorithm 2. Taken from the optimizer's own ``v_mean`` where it keeps one, as
+    `AdamS` does: then it is v̄ of the last step and costs nothing.
     """
     optimizer = unwrapped(optimizer)
-    kept = getattr(optimizer, "v_mean", None)
-    if kept is not None and not callable(kept):
-        return float(kept)
+    own = getattr(optimizer, "v_mean", None)
+    if own is not None:
+        kept = own() if callable(own) else own
+        return None if kept is None else float(kept)
     sums, count = [], 0
     for group in optimizer.param_groups:
         for p in group["params"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from etalambda.optim import _mean
 from etalambda.optim._base import Base, Lists
+from etalambda.optim.convert import v_mean_of
 
 
 class Whole(Base):
@@ -46,6 +47,53 @@ class Whole(Base):
             return v_sum / count.clamp_min(1)
         return torch.tensor(v_sum / max(count, 1.0), dtype=torch.float64)
 
+    def _keep(self, v_mean: Tensor, parts: list[Any]) -> None:
+        """Remember v̄ for `v_mean`, after the step; one that GradScaler skips leaves the former."""
+        if torch.compiler.is_compiling():
+            return  # notes are lost there; `v_mean` sees that the counter went on
+        v_mean, found_inf = v_mean.detach(), getattr(self, "found_inf", None)
+        if found_inf is not None:
+            former = self.__dict__.get("_latest")
+            former = torch.zeros_like(v_mean) if former is None else former
+            overflow = found_inf.to(v_mean.device).reshape(()) > 0
+            v_mean = former.copy_(torch.where(overflow, former, v_mean))  # in place: CUDA graphs
+        self._latest = v_mean
+        first = [part.lists.params[0] for part in parts[:1]]
+        self._latest_ages = [(p, _age(self.state[p])) for p in first]
+
+    def v_mean(self) -> Tensor | None:
+        """v̄, the mean of v̂ over the model, as the last step had it; None before the first step.
+
+        A 0-d float64 tensor that a step leaves behind: monitors may read it at every step. It
+        stays on its device, so only who asks for the number waits. After loading or copying, and
+        after a step under torch.compile, v̄ is summed from the state instead: over all elements
+        that have moments, also those without a gradient at the last step. With sharded
+        parameters every rank has to ask then.
+
+        Example:
+            >>> from etalambda.optim import AdamS
+            >>> w = torch.nn.Parameter(torch.ones(3))
+            >>> optimizer = AdamS([w])
+            >>> optimizer.v_mean() is None
+            True
+            >>> (2 * w.sum()).backward()
+            >>> optimizer.step()
+            >>> optimizer.v_mean()
+            tensor(4.0000, dtype=torch.float64)
+        """
+        if not self.state:
+            return None
+        latest = self.__dict__.get("_latest")
+        ages = self.__dict__.get("_latest_ages", ())
+        if latest is not None and all(_same_age(self.state[p], age) for p, age in ages):
+            return latest.clone()
+        try:
+            mean = v_mean_of(self, getattr(self, "_process_group", None))
+        except ValueError:  # state, but no moments yet
+            return None
+        home = self.param_groups[0]["params"][0].device
+        return torch.tensor(mean, dtype=torch.float64, device=home)
+
     # --- state ------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,8 +107,20 @@ class Whole(Base):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._memory().clear()
+        self.__dict__.pop("_latest", None)
 
     def state_dict(self) -> dict[str, Any]:
         """torch's state. A run that goes on and one that is resumed from it stay equal."""
         self._memory().clear()  # both measure Σv anew
         return super().state_dict()
+
+
+def _age(state: dict[str, Any]) -> tuple[Any, int]:
+    """Which counter a state has, and how often it was written: no look at its value."""
+    step = state.get("step")
+    return step, getattr(step, "_version", 0)
+
+
+def _same_age(state: dict[str, Any], age: tuple[Any, int]) -> bool:
+    step, version = _age(state)
+    return step is age[0] and version == age[1]

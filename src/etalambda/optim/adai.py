@@ -111,6 +111,7 @@ class Adai(Whole):
         v_mean = self._v_mean(parts, every, 1.0)
         for part in parts:
             part.move(v_mean)
+        self._keep(v_mean, parts)
 
     def _engines(self, lists: Lists) -> list[Pure]:
         """Engines for the tensors of one group."""

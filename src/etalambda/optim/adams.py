@@ -128,6 +128,7 @@ class AdamS(Whole):
         for part in parts:
             self._warn_if_clamped(part, v_mean)
             part.move(v_mean, found_inf)
+        self._keep(v_mean, parts)
 
     def _clip(self, parts: list[Engine], every: Any) -> Tensor | float:
         """What the gradients are multiplied by, as in ``torch.nn.utils.clip_grad_norm_``."""
