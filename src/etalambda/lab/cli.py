@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
         f"{_HERE}.theory:theory", "the closed forms as a page with sliders", "read it"
     ),
     "ls": Command(f"{_HERE}.ls:ls", "the runs of a folder", "read it"),
+    "data": Command(f"{_HERE}.data:data", "the data sets of a folder; fetch one", "set it up"),
 }
 
 

@@ -10,6 +10,7 @@ import gzip
 import io
 import struct
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ from etalambda._common import need
 
 class DataError(ValueError):
     """A data file is missing, truncated, or not what its name says."""
+
+
+class IncompleteError(DataError):
+    """Some files of a set are there, and others of it are not."""
 
 
 class Images(NamedTuple):
@@ -41,7 +46,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     Raises:
         DataError: If the file is missing, is no IDX file, or ends early.
     """
-    raw = _bytes(Path(path))
+    raw = file_bytes(Path(path))
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_TYPES:
         raise DataError(f"{path} is no IDX file: it must start with 00 00, a type and a rank")
     rank = raw[3]
@@ -64,7 +69,7 @@ def read_idx_pair(images: str | Path, labels: str | Path) -> Images:
     return Images(np.ascontiguousarray(x[:, None]).astype(np.uint8), y.astype(np.int64))
 
 
-def read_cifar_binary(paths: list[str | Path], *, label_bytes: int = 1) -> Images:
+def read_cifar_binary(paths: Sequence[str | Path], *, label_bytes: int = 1) -> Images:
     """CIFAR's binary batches: rows of labels and 3072 bytes of red, green and blue planes.
 
     Args:
@@ -74,12 +79,17 @@ def read_cifar_binary(paths: list[str | Path], *, label_bytes: int = 1) -> Image
     Raises:
         DataError: If a file is not a whole number of rows.
     """
+    raw = {str(path): file_bytes(Path(path)) for path in paths}
+    return cifar_images(raw, label_bytes=label_bytes)
+
+
+def cifar_images(batches: Mapping[str, bytes], *, label_bytes: int = 1) -> Images:
+    """Like `read_cifar_binary`, from bytes by the name of the file they came from."""
     row, parts = label_bytes + 3072, []
-    for path in paths:
-        raw = _bytes(Path(path))
+    for name, raw in batches.items():
         if not raw or len(raw) % row:
             raise DataError(
-                f"{path} has {len(raw)} bytes, not a multiple of {row}: truncated, or not CIFAR's "
+                f"{name} has {len(raw)} bytes, not a multiple of {row}: truncated, or not CIFAR's "
                 f"binary form with {label_bytes} label byte(s)"
             )
         parts.append(np.frombuffer(raw, np.uint8).reshape(-1, row))
@@ -95,7 +105,7 @@ def read_keras_npz(path: str | Path) -> tuple[Images, Images]:
         DataError: If the file is missing, damaged, holds objects, or lacks an array.
     """
     try:
-        with np.load(io.BytesIO(_bytes(Path(path))), allow_pickle=False) as found:
+        with np.load(io.BytesIO(file_bytes(Path(path))), allow_pickle=False) as found:
             missing = {"x_train", "y_train", "x_test", "y_test"} - set(found.files)
             if missing:
                 raise DataError(f"{path} lacks {sorted(missing)}; it holds {sorted(found.files)}")
@@ -136,7 +146,7 @@ def read_image_parquet(path: str | Path) -> Images:
         pictures, labels = [], []
         while batch := rows.fetchmany(1000):
             for encoded, number in batch:
-                pictures.append(_decoded(image, encoded, f"{path}, row {len(pictures)}"))
+                pictures.append(decoded(image, io.BytesIO(encoded), f"{path}, row {len(pictures)}"))
                 labels.append(number)
     if len({p.shape for p in pictures}) != 1:
         sizes = sorted({p.shape for p in pictures})[:3]
@@ -145,9 +155,11 @@ def read_image_parquet(path: str | Path) -> Images:
     return Images(np.ascontiguousarray(stacked), np.asarray(labels, np.int64))
 
 
-def _decoded(image: Any, encoded: bytes, where: str) -> np.ndarray:
+def decoded(image: Any, source: Any, where: str) -> np.ndarray:
+    """A picture as uint8 ``(height, width, 3)`` by Pillow's ``image`` module, from path or file."""
     try:
-        return np.asarray(image.open(io.BytesIO(encoded)).convert("RGB"))
+        with image.open(source) as opened:
+            return np.asarray(opened.convert("RGB"))
     except Exception as error:  # Pillow raises whatever its decoders raise
         raise DataError(f"{where}: the image cannot be read: {error}") from error
 
@@ -163,7 +175,12 @@ def _checked(path: str | Path, x: np.ndarray, y: np.ndarray) -> Images:
     return Images(np.ascontiguousarray(x), y.astype(np.int64))
 
 
-def _bytes(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """The file's bytes, unpacked if it is gzipped.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
