@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -95,9 +96,10 @@ class Stacked:
 
 
 _SEEDING = threading.Lock()
+T = TypeVar("T")
 
 
-def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+def seeded(make: Callable[[], T], seed: int) -> T:
     """``make()`` under a seed, leaving torch's own random state as it was.
 
     torch has one random state for all threads, and jobs run side by side: one makes at a time.
