@@ -1,6 +1,7 @@
 """One list of algorithms. Adding one is a line here; it then faces every law of test_laws.py.
 
 ``OPTIMIZERS``: name -> a function from params (or groups) to an optimizer.
+``HOOKS``: name -> a function from an optimizer (or several) to a hook on its steps.
 ``RULES``: name -> a function to a schedule rule, with the signals that it reads.
 ``MODELS``: name -> a function to a small float64 network and a closure that leaves its gradients.
 """
@@ -24,6 +25,17 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "SGDW": lambda params: optim.SGDW(params, lr=0.05, momentum=0.9, weight_decay=0.1),
     "Adai": lambda params: optim.Adai(params, lr=0.05, weight_decay=0.01),
     "AdaiS": lambda params: optim.AdaiS(params, lr=0.05, weight_decay=0.01),
+}
+
+HOOKS: dict[str, Callable[[Any], optim.WeightHook]] = {
+    "cautious": optim.cautious_decay,
+    "L1": optim.l1_decay,
+    "target norm": lambda found: optim.target_norm_decay(found, ratio=0.5),
+    "CPR": lambda found: optim.constrained_decay(found, bound=0.01, rate=0.1),
+    "CPR warm start": lambda found: optim.constrained_decay(found, warm_start=3),
+    "hyperball": optim.hyperball,
+    "noise": lambda found: optim.weight_noise(found, std=0.1, timescale=5),
+    "additive noise": lambda found: optim.weight_noise(found, 0.1, halving, relative=False),
 }
 
 RULES: dict[str, Callable[[], Any]] = {

@@ -7,9 +7,13 @@ from etalambda.optim import functional
 from etalambda.optim.adai import Adai, AdaiS
 from etalambda.optim.adams import AdamS
 from etalambda.optim.convert import equivalent_weight_decay
+from etalambda.optim.hooks import DecayHook, WeightHook
+from etalambda.optim.hyperball import hyperball
+from etalambda.optim.noise import weight_noise
+from etalambda.optim.norm_control import constrained_decay, target_norm_decay
 from etalambda.optim.sgds import SGDS, SGDW
 from etalambda.optim.sphere import SphereHandle, keep_on_sphere, project_, sphere_lr
-from etalambda.optim.stable import DecayHook, cautious_decay, l1_decay, stable_decay
+from etalambda.optim.stable import cautious_decay, l1_decay, stable_decay
 
 AdamSWD = AdamS
 """`AdamS` under an unambiguous name: arXiv 2505.16363 calls another optimizer AdamS."""
@@ -23,13 +27,18 @@ __all__ = [
     "AdamSWD",
     "DecayHook",
     "SphereHandle",
+    "WeightHook",
     "cautious_decay",
+    "constrained_decay",
     "equivalent_weight_decay",
     "functional",
+    "hyperball",
     "keep_on_sphere",
     "l1_decay",
     "project_",
     "sphere_lr",
     "stable_decay",
+    "target_norm_decay",
+    "weight_noise",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "SphereHandle", "functional"})
+EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "SphereHandle", "WeightHook", "functional"})

@@ -34,7 +34,7 @@ from etalambda.optim._fused import sum_of_squares
 Radius = float | Literal["initial"] | None
 
 
-def _norm(tensors: list[Tensor]) -> Tensor | float:
+def norm_of(tensors: list[Tensor]) -> Tensor | float:
     """‖θ‖ of all tensors as one vector, in float64; of the whole for sharded tensors."""
     dense = all(t.is_contiguous() and t.is_floating_point() for t in tensors)
     alike = len({(t.dtype, t.device.type) for t in tensors}) == 1
@@ -58,7 +58,7 @@ def _checked_radius(radius: Radius, tensors: list[Tensor]) -> float:
     if radius is None:
         return math.sqrt(_count(tensors))
     if radius == "initial":
-        radius = float(_norm(tensors))
+        radius = float(norm_of(tensors))
         if radius == 0:
             raise ValueError(
                 "radius='initial' got weights of norm 0, which no sphere holds; leave them out of "
@@ -94,7 +94,7 @@ def project_(params: Tensor | Iterable[Tensor], radius: float | None = None) -> 
     if not tensors:
         raise ValueError("params is empty; pass the tensors that share the sphere")
     target = _checked_radius(radius, tensors)
-    norm = float(_norm(tensors))
+    norm = float(norm_of(tensors))
     if not (math.isfinite(norm) and norm > 0):
         raise ValueError(
             f"params have norm {norm}, which has no direction to keep; "
