@@ -106,10 +106,11 @@ def _count(p: Tensor) -> int:
 def refuse_local_shards(optimizers: list[Optimizer], name: str) -> None:
     """A norm of a plain local shard is not the tensor's."""
     for optimizer in optimizers:
-        if getattr(optimizer, "_process_group", None) is not None:
+        group = getattr(optimizer, "_process_group", None)
+        if group is not None:
             raise ValueError(
-                f"{name} got {type(optimizer).__name__} with process_group={optimizer._process_group}"  # type: ignore[attr-defined]
-                ": the norm of a local shard is not its tensor's; use FSDP2, whose DTensors know"
+                f"{name} got {type(optimizer).__name__} with process_group={group}: the norm of a "
+                "local shard is not its tensor's; use FSDP2, whose DTensors know theirs"
             )
 
 

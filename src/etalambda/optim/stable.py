@@ -90,7 +90,7 @@ def stable_decay(optimizers: Optimizer | Iterable[Optimizer], power: float = 0.5
 
     Args:
         optimizers: torch's Adam, NAdam, RAdam, or another with ``betas`` and ``exp_avg_sq``; of
-            several, each has its own v̄. Their groups' ``weight_decay`` is λ in the units of `AdamS`.
+            several, each has its own v̄. Groups' ``weight_decay`` is λ in the units of `AdamS`.
         power: p in eq. (11).
 
     Returns:
