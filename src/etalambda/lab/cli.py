@@ -43,6 +43,9 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         f"{_HERE}.experiments:compare", "ways of scheduling, each tuned, paired seeds", "see it"
     ),
+    "reproduce": Command(
+        f"{_HERE}.reproduce:reproduce", "a figure of a paper, with a verdict", "see it"
+    ),
     "suggest": Command(f"{_HERE}.suggest:suggest", "which weight decay for a plan", "use it"),
     "doctor": Command(f"{_HERE}.doctor:doctor", "what a log says about its decay", "use it"),
     "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),

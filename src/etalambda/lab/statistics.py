@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike
 
 
 class Interval(NamedTuple):
-    """A number, the ends of its 95 % interval, and how many observations made it."""
+    """A number, the ends of its 95 % interval, how many observations made it, and their spread."""
 
     value: float
     low: float
     high: float
     n: int
+    sd: float = float("nan")
 
 
 def _t95(freedom: int) -> float:
@@ -45,15 +46,29 @@ def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
         ValueError: If the two differ in length.
 
     Example:
-        >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 3.0])._replace(low=0, high=0)
-        Interval(value=0.6666666666666666, low=0, high=0, n=3)
+        >>> paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 3.0])._replace(low=0, high=0, sd=0)
+        Interval(value=0.6666666666666666, low=0, high=0, n=3, sd=0)
     """
     a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     if a.shape != b.shape:
         raise ValueError(f"ours and theirs must be paired, got shapes {a.shape} and {b.shape}")
-    mean, sd, n = mean_sd(a - b)
+    return mean_interval(a - b)
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """Mean of the finite values with its 95 % t-interval, which needs two of them.
+
+    >>> [round(x, 3) for x in mean_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.484, 4.484, 3, 1.0]
+    """
+    mean, sd, n = mean_sd(values)
     half = _t95(n - 1) * sd / n**0.5 if n > 1 else float("nan")
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, mean - half, mean + half, n, sd)
+
+
+def exact(value: float, n: int) -> Interval:
+    """A number without spread, such as the largest of ``n`` differences."""
+    return Interval(float(value), float(value), float(value), n, 0.0)
 
 
 def slope(x: ArrayLike, y: ArrayLike) -> Interval:

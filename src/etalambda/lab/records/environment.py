@@ -19,9 +19,16 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "accelerator": _accelerator(),
         "packages": {name: _version(name) for name in packages},
         "commit": _commit(),
     }
+
+
+def _accelerator() -> str:
+    """The name of the GPU; empty without one, or in a process that has no need of torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else ""
 
 
 def _version(package: str) -> str:

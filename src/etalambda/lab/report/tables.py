@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 from etalambda.lab import statistics
+from etalambda.lab.numbers import number
 
 
 class NotYet(LookupError):
@@ -40,19 +41,6 @@ class Table:
         bold = ' class="best"' if i == self.bold else ""
         tail = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         return f'<tr{bold}><th scope="row">{escape(name)}</th>{tail}</tr>'
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number for people; ``–`` where there is none.
-
-    >>> number(0.012345), number(1234.5), number(float("nan")), number(0.0)
-    ('0.0123', '1234', '–', '0')
-    """
-    if not np.isfinite(value):
-        return "–"
-    if abs(value) >= 10 ** (digits - 1):
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}"
 
 
 def percent(value: float, digits: int = 1) -> str:
