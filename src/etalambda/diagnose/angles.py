@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from etalambda._common import as_optimizers
+from etalambda._common import as_optimizers, check_positive
+from etalambda.diagnose._passes import Turns, angles
+from etalambda.diagnose._rows import Deferred
 from etalambda.diagnose.decay import intrinsic_lr
 from etalambda.theory.budget import FORMS
 from etalambda.theory.plan import angular_step
@@ -50,61 +52,86 @@ def angle(a: Tensor, b: Tensor) -> float:
 class AngularUpdates:
     """A `Monitor` quantity: what every tensor did since the quantity was last taken.
 
-    Each call compares the weights with a copy made at the call before (the first returns nothing),
+    Each call compares the weights with a copy made at the call before (the first enters nothing),
     so with ``every(10)`` the numbers are over ten steps. A row holds, a tensor, ``angle`` in
     radians, ``update``, the norm of the change, and ``alignment``, the cosine between the change
-    and the weight: negative where decay or the gradient shrinks it.
+    and the weight: negative where decay or the gradient shrinks it. `Panel` has the same for the
+    whole model and for kinds of tensors.
 
     Example:
+        >>> from etalambda.diagnose import Monitor, every
         >>> w = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
-        >>> optimizer, turned = torch.optim.SGD([w], lr=1.0), AngularUpdates()
-        >>> turned([optimizer])
-        {}
-        >>> w.grad = torch.tensor([0.0, -1.0])
-        >>> optimizer.step()
-        >>> {key: round(value, 4) for key, value in turned([optimizer]).items()}
-        {'angle/0': 0.7854, 'update/0': 1.0, 'alignment/0': 0.0}
+        >>> optimizer = torch.optim.SGD([w], lr=1.0)
+        >>> monitor = Monitor(optimizer, every(1), turn=AngularUpdates())
+        >>> for _ in range(2):
+        ...     w.grad = torch.tensor([0.0, -0.5])
+        ...     optimizer.step()
+        >>> round(monitor.last["turn/angle/0"], 4), monitor.last["turn/update/0"]
+        (0.3217, 0.5)
     """
 
     def __init__(self) -> None:
-        self._before: list[Tensor] = []
+        self._turns = Turns()
 
-    def __call__(self, optimizers: Optimizer | Iterable[Optimizer]) -> dict[str, float]:
+    def __call__(self, optimizers: Optimizer | Iterable[Optimizer]) -> dict[str, Any]:
         groups = [g for optimizer in as_optimizers(optimizers) for g in optimizer.param_groups]
-        now = [p.detach().clone() for group in groups for p in group["params"]]
-        row: dict[str, float] = {}
-        for index, (old, new) in enumerate(zip(self._before, now)):
-            change = (new - old).double().reshape(-1)
-            size = float(torch.linalg.vector_norm(change))
-            weight = old.double().reshape(-1)
-            scale = size * float(torch.linalg.vector_norm(weight))
-            row[f"angle/{index}"] = angle(old, new)
-            row[f"update/{index}"] = size
-            row[f"alignment/{index}"] = float(change @ weight) / scale if scale else 0.0
-        self._before = now
-        return row
+        turns = self._turns([p for group in groups for p in group["params"]])
+        if turns is None:
+            return {}
+
+        def finish(numbers: Tensor) -> dict[str, Any]:
+            seen = dict(turns.finish(numbers))
+            moved = seen["update"] > 0
+            alignment = torch.where(moved, seen["along"] / seen["update"], 0.0)
+            columns = dict(angle=angles(seen), update=seen["update"], alignment=alignment)
+            return {name: column.tolist() for name, column in columns.items()}
+
+        return {"": Deferred(turns.tensors, finish)}
 
 
-def predicted_angles(optimizers: Optimizer | Iterable[Optimizer]) -> list[float]:
-    """The angular update per step in rotational equilibrium, one float a param group.
+def predicted_angles(
+    optimizers: Optimizer | Iterable[Optimizer], *, steps: int = 1
+) -> list[float]:
+    """The angular update in rotational equilibrium, one float a param group, in radians.
 
-    Kosson et al. 2024, tables 1 and 2, in radians for one step, from the lr and λ of now; see
-    `etalambda.theory.plan.angular_step`. NaN for an optimizer without a formula.
+    Kosson et al. 2024, tables 1 and 2, from the lr and λ of now; see
+    `etalambda.theory.plan.angular_step`. Over k steps of gradients that are independent, momentum
+    β makes the turns of neighbouring steps alike, so that they add up to more than √k of them:
+
+        angle_k² = angle_1² (k + 2 Σ_{j<k} (k - j) βʲ)
+
+    Args:
+        optimizers: One optimizer or several.
+        steps: k, such as the number of steps between two rows of a `Monitor`.
+
+    Returns:
+        NaN for an optimizer without a formula, and for Lion and Muon over several steps.
 
     Example:
         >>> w = torch.nn.Parameter(torch.ones(2))
-        >>> round(predicted_angles(torch.optim.SGD([w], lr=0.1, weight_decay=5e-4))[0], 4)
-        0.01
+        >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=5e-4)
+        >>> [round(predicted_angles(optimizer, steps=k)[0], 4) for k in (1, 4)]
+        [0.01, 0.02]
     """
+    check_positive(steps=steps)
     found = as_optimizers(optimizers)
     groups = [(optimizer, group) for optimizer in found for group in optimizer.param_groups]
-    return [_predicted(o, group, rate) for (o, group), rate in zip(groups, intrinsic_lr(found))]
+    rates = intrinsic_lr(found)
+    return [float(predicted(o, group, rate, steps)) for (o, group), rate in zip(groups, rates)]
 
 
-def _predicted(optimizer: Optimizer, group: dict[str, Any], rate: float) -> float:
+def predicted(
+    optimizer: Optimizer, group: dict[str, Any], rate: float | Tensor, steps: int = 1
+) -> float | Tensor:
+    """One group's entry of `predicted_angles`; a tensor where its rate is one."""
     for cls in type(optimizer).__mro__:
-        if cls.__name__.lower() in FORMS:
+        if (name := cls.__name__.lower()) in FORMS:
             momentum = float(group.get("momentum", 0.0))
-            betas = group.get("betas", (0.9, 0.999))
-            return float(angular_step(cls.__name__, rate, momentum=momentum, betas=betas))
+            betas = tuple(group.get("betas", (0.9, 0.999)))
+            beta = momentum if "momentum" in group else betas[0]
+            one = angular_step(cls.__name__, rate, momentum=momentum, betas=betas)
+            if steps > 1 and name in ("lion", "muon"):
+                return math.nan
+            together = steps + 2 * sum((steps - j) * beta**j for j in range(1, min(steps, 1000)))
+            return one * together**0.5
     return math.nan

@@ -1,0 +1,111 @@
+"""What changed since a copy of the weights was made, tensor by tensor, in as few passes as we can.
+
+Four numbers a tensor say all there is to know: ‖w‖ of the copy, ‖u‖ of the change, ⟨u, w⟩, and the
+norm now. On a CPU one pass in blocks that fit the cache takes the sums and renews the copy. On an
+accelerator torch's multi-tensor kernels take norms only, so ⟨u, w⟩ comes by polarization, with u
+scaled to the length of w, which loses no digits:
+
+    ⟨su, w⟩ = (‖w + su‖² - ‖w - su‖²)/4,       s = ‖w‖/‖u‖ of all tensors together
+
+The angle is atan2(‖u⊥‖, ‖w‖ + u∥), which is exact for small turns: every part is as small as u.
+Neither way makes the host wait: the numbers come as `Deferred`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from etalambda.diagnose._rows import Deferred
+
+_BLOCK = 1 << 16  # 256 KiB of float32 a vector: two of them stay in a core's cache
+_SMALL = 1 << 12
+PLAIN = {Tensor, torch.nn.Parameter}
+
+
+class Turns:
+    """Copies of the weights, and what became of them since.
+
+    The first call makes the copies and returns None. Later ones give four float64 vectors, one
+    entry a tensor: ``norm`` (of the weights now), ``update``, ``along`` (the part of the update
+    along the old weight) and ``before`` (the norm of the copy).
+    """
+
+    def __init__(self) -> None:
+        self._copies: list[Tensor] = []
+
+    @torch.no_grad()
+    def __call__(self, params: Sequence[Tensor]) -> Deferred | None:
+        now = [p.detach() for p in params]
+        places = [(c.shape, c.device, c.dtype) for c in self._copies]
+        if places != [(p.shape, p.device, p.dtype) for p in now]:
+            self._copies = [p.clone(memory_format=torch.contiguous_format) for p in now]
+            return None
+        if all(p.device.type == "cpu" for p in now) and set(map(type, now)) <= PLAIN:
+            rows = [_one_pass(old, new) for old, new in zip(self._copies, now)]
+            return Deferred([torch.tensor(rows, dtype=torch.float64)], _from_sums)
+        sent = _by_norms(self._copies, now)
+        torch._foreach_copy_(self._copies, now)
+        return sent
+
+
+def angles(seen: dict[str, Tensor]) -> Tensor:
+    """The angle between the weights of the copy and of now, radians; 0 for a weight of norm 0."""
+    across = (seen["update"].square() - seen["along"].square()).clamp_min(0).sqrt()
+    turned = torch.atan2(across, seen["before"] + seen["along"])
+    return torch.where((seen["before"] > 0) & (seen["norm"] > 0), turned, 0.0)
+
+
+def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The norm of each tensor, 0-d; the whole norm of a sharded one."""
+    if not tensors:
+        return []
+    half = any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors)
+    found = torch._foreach_norm(list(tensors), 2, torch.float32 if half else None)
+    return [n.full_tensor() if hasattr(n, "full_tensor") else n for n in found]
+
+
+def _one_pass(old: Tensor, new: Tensor) -> list[float]:
+    """‖old‖², ‖new - old‖², ⟨new - old, old⟩ and ‖new‖²; ``old`` becomes ``new``."""
+    sums = [0.0] * 4
+    real = [torch.view_as_real(t) if t.is_complex() else t for t in (old, new)]
+    was, now = (t.reshape(-1) for t in real)
+    # Small tensors are free to be exact; large ones resolve angles to 3e-4 of ‖u‖/‖w‖.
+    wide = torch.float64 if len(was) <= _SMALL else torch.float32
+    for start in range(0, len(was), _BLOCK):
+        kept, n = was[start : start + _BLOCK], now[start : start + _BLOCK]
+        w, n = (t if t.dtype == torch.float64 else t.to(wide) for t in (kept, n))
+        u = n - w
+        for i, (a, b) in enumerate(((w, w), (u, u), (u, w), (n, n))):
+            sums[i] += float(torch.dot(a, b))
+        kept.copy_(n)
+    return sums
+
+
+def _from_sums(numbers: Tensor) -> dict[str, Tensor]:
+    before, update, dot, norm = numbers.reshape(-1, 4).T
+    before, update, norm = before.sqrt(), update.sqrt(), norm.sqrt()
+    along = torch.where(before > 0, dot / before, 0.0)
+    return dict(norm=norm, update=update, along=along, before=before)
+
+
+def _by_norms(old: list[Tensor], new: list[Tensor]) -> Deferred:
+    """The same by norms of lists alone: few kernels, whatever the number of tensors."""
+    if any(t.dtype in (torch.float16, torch.bfloat16) for t in old):
+        old, new = [o.float() for o in old], [n.float() for n in new]
+    change = torch._foreach_sub(new, old)
+    before, update = norms(old), norms(change)
+    sizes = [torch.linalg.vector_norm(torch.stack(n).float()) for n in (before, update)]
+    scale = torch.where(sizes[1] > 0, sizes[0] / sizes[1], 1.0)
+    torch._foreach_mul_(change, scale.to(change[0].dtype))
+    plus, minus = (norms(f(old, change)) for f in (torch._foreach_add, torch._foreach_sub))
+
+    def finish(numbers: Tensor) -> dict[str, Tensor]:
+        s, (before, update, plus, minus) = numbers[-1], numbers[:-1].reshape(4, -1)
+        dot = (plus.square() - minus.square()) / (4 * s)
+        along = torch.where(before > 0, dot / before, 0.0).clamp(-update, update)
+        across = (update.square() - along.square()).clamp_min(0)
+        norm = ((before + along).square() + across).sqrt()
+        return dict(norm=norm, update=update, along=along, before=before)
+
+    return Deferred([*before, *update, *plus, *minus, scale], finish)
