@@ -60,13 +60,13 @@ def test_random_walks_reach_the_predicted_angle(make):
 
 def test_alignment_is_minus_one_for_pure_decay():
     w = torch.nn.Parameter(torch.ones(3))
-    optimizer, turned = torch.optim.SGD([w], lr=0.1, weight_decay=0.5), AngularUpdates()
-    turned(optimizer)
+    optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=0.5)
+    monitor = Monitor(optimizer, turn=AngularUpdates())
     w.grad = torch.zeros(3)
-    optimizer.step()
-    row = turned(optimizer)
-    assert row["alignment/0"] == pytest.approx(-1, abs=1e-6)
-    assert row["angle/0"] == pytest.approx(0, abs=1e-7)
+    for _ in range(2):
+        optimizer.step()
+    assert monitor.last["turn/alignment/0"] == pytest.approx(-1, abs=1e-6)
+    assert monitor.last["turn/angle/0"] == pytest.approx(0, abs=1e-7)
 
 
 def test_optimizers_without_a_formula_read_nan():

@@ -7,8 +7,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import etalambda as el
+from etalambda.diagnose import Panel, every, weight_norms
 from etalambda.integrations import LRSchedulerAdapter
-from etalambda.integrations.lightning import WeightDecayCallback
+from etalambda.integrations.lightning import MonitorCallback, WeightDecayCallback
 from etalambda.schedule import AutoL2, MatchedAnnealing, Scheduler, cosine
 
 lightning = pytest.importorskip("lightning.pytorch")
@@ -57,10 +58,9 @@ def fit(tmp_path, *callbacks, module=None, epochs=1, ckpt_path=None, **options):
         callbacks=list(callbacks),
         default_root_dir=tmp_path,
         accelerator="cpu",
-        logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"enable_checkpointing": False, **options},
+        **{"enable_checkpointing": False, "logger": False, **options},
     )
     trainer.fit(module, DataLoader(TensorDataset(X, Y), batch_size=4), ckpt_path=ckpt_path)
     return module, trainer
@@ -168,6 +168,41 @@ def test_manual_optimization_with_two_optimizers(tmp_path):
     ratio = [1.0] + [loss / module.losses[0] for loss in module.losses[:5]]
     assert [row[0] for row in module.seen] == pytest.approx([0.5 * r for r in ratio], rel=1e-6)
     assert all(row == [row[0], row[0], 0.0] for row in module.seen)
+
+
+def test_monitor_logs_its_rows_and_k_survives_a_resume(tmp_path):
+    class Kept(lightning.loggers.logger.Logger):
+        name, version = "kept", 0
+
+        def __init__(self):
+            super().__init__()
+            self.rows = []
+
+        def log_metrics(self, metrics, step=None):
+            if "norm/0" in metrics:
+                self.rows.append((step, metrics))
+
+        def log_hyperparams(self, *args, **kwargs):
+            pass
+
+    def watch():
+        return MonitorCallback(every(2), norm=weight_norms, panel=Panel(steps=2))
+
+    logger, straight = Kept(), watch()
+    fit(tmp_path, straight, epochs=2, logger=logger)
+    assert [step for step, _ in logger.rows] == [2, 4, 6, 8, 10, 12]
+    first = watch()
+    _, trainer = fit(tmp_path, first, epochs=1)
+    trainer.save_checkpoint(tmp_path / "watched.ckpt")
+    torch.load(tmp_path / "watched.ckpt", weights_only=True)
+    second = watch()
+    fit(tmp_path, second, epochs=2, ckpt_path=tmp_path / "watched.ckpt")
+    assert second.monitor.spent == pytest.approx(straight.monitor.spent, rel=1e-12)
+    assert straight.monitor.spent[0] > 0
+    ours, theirs = ([(r["step"], r["norm/0"]) for r in c.monitor.rows] for c in (second, straight))
+    assert ours == theirs
+    with pytest.raises(TypeError, match="function of one row, got int"):
+        MonitorCallback(sinks=(3,))
 
 
 def test_errors_come_before_training():

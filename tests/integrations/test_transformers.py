@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import etalambda as el
+from etalambda.diagnose import Panel, every, weight_norms
 from etalambda.integrations import LRSchedulerAdapter
-from etalambda.integrations.transformers import WeightDecayCallback
+from etalambda.integrations.transformers import MonitorCallback, WeightDecayCallback
 from etalambda.schedule import CoupledToLR, MatchedAnnealing, Scheduler, cosine
 
 transformers = pytest.importorskip("transformers")
@@ -178,6 +179,28 @@ def test_a_model_without_a_loss_says_what_to_call(tmp_path):
     callback._late.begin(torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))]))
     with pytest.raises(ValueError, match=r"callback\.observe\(loss\)"):
         callback.on_step_end(None, transformers.TrainerState(), None)
+
+
+def test_monitor_k_survives_a_resume_and_rows_reach_logs_and_sinks(tmp_path):
+    def watch(*sinks):
+        return MonitorCallback(every(2), sinks=sinks, norm=weight_norms, panel=Panel(steps=2))
+
+    logged = []
+
+    class Logs(transformers.TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            logged.append(logs)
+
+    rows, straight = [], watch(lambda row: rows.append(row))
+    train(tmp_path / "a", straight, Logs(), logging_steps=2)
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert logged[0]["etalambda/norm/0"] == rows[0]["norm/0"]
+    train(tmp_path / "b", watch(), save_strategy="steps", save_steps=3)
+    second = watch()
+    train(tmp_path / "b", second, resume=str(tmp_path / "b/checkpoint-3"))
+    assert second.monitor.spent == pytest.approx(straight.monitor.spent, rel=1e-12)
+    assert straight.monitor.spent[0] > 0
+    assert [r["norm/0"] for r in second.monitor.rows] == [r["norm/0"] for r in rows]
 
 
 def test_errors_come_before_training():

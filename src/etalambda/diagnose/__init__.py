@@ -19,6 +19,7 @@ from etalambda.diagnose.lanczos import Spectrum, lanczos
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
 from etalambda.diagnose.ntk import empirical_ntk, predicted_ntk_decay
+from etalambda.diagnose.panel import Panel
 from etalambda.diagnose.sinks import LivePanel, tensorboard
 from etalambda.diagnose.surface import direction_between, filter_normalized_direction, loss_slice
 
@@ -30,6 +31,7 @@ __all__ = [
     "Homogeneity",
     "LivePanel",
     "Monitor",
+    "Panel",
     "Spectrum",
     "agreement",
     "angle",

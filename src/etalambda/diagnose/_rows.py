@@ -92,7 +92,7 @@ class Row:
     """
 
     def __init__(self, values: Mapping[str, Any], rings: dict[torch.device, Ring]) -> None:
-        self._values = {name: value for name, value in values.items()}
+        self._values = dict(values)
         self._late: list[tuple[Late, list[Tensor]]] = []
         tensors: dict[torch.device, list[Tensor]] = {}
         for tensor in _tensors(self._values):
@@ -149,5 +149,5 @@ def _flat(name: str, value: Any, there: Mapping[int, Tensor]) -> dict[str, Any]:
         return {name: value}
     row: dict[str, Any] = {}
     for key, entry in entries:
-        row |= _flat(f"{name}/{key}" if name else str(key), entry, there)
+        row |= _flat("/".join(part for part in (name, str(key)) if part), entry, there)
     return row

@@ -66,8 +66,8 @@ class AngularUpdates:
         >>> for _ in range(2):
         ...     w.grad = torch.tensor([0.0, -0.5])
         ...     optimizer.step()
-        >>> round(monitor.last["turn/angle/0"], 4), monitor.last["turn/update/0"]
-        (0.3217, 0.5)
+        >>> round(monitor.last["turn/angle/0"], 3), monitor.last["turn/update/0"]
+        (0.322, 0.5)
     """
 
     def __init__(self) -> None:
@@ -89,9 +89,7 @@ class AngularUpdates:
         return {"": Deferred(turns.tensors, finish)}
 
 
-def predicted_angles(
-    optimizers: Optimizer | Iterable[Optimizer], *, steps: int = 1
-) -> list[float]:
+def predicted_angles(optimizers: Optimizer | Iterable[Optimizer], *, steps: int = 1) -> list[float]:
     """The angular update in rotational equilibrium, one float a param group, in radians.
 
     Kosson et al. 2024, tables 1 and 2, from the lr and λ of now; see

@@ -114,6 +114,34 @@ def intrinsic_lr(optimizers: Optimizer | Iterable[Optimizer]) -> list[float]:
     return rates
 
 
+def live_rates(optimizers: Optimizer | Iterable[Optimizer]) -> list[float | Tensor]:
+    """`intrinsic_lr` without waiting for a GPU: where lr, λ or v̄ live on one, so does the rate."""
+    rates: list[float | Tensor] = []
+    for optimizer in as_optimizers(optimizers):
+        own = getattr(unwrapped(optimizer), "v_mean", None)
+        mean = own() if callable(own) else own
+        for group in optimizer.param_groups:
+            entries = [group["lr"], group.get("weight_decay", 0.0)]
+            stable = decay_form(optimizer, group) == "stable"
+            if not any(_on_device(value) for value in [*entries, mean if stable else None]):
+                host = v_mean(optimizer) if stable and entries[1] else None
+                rates.append(group_rate(optimizer, group, host))
+                continue
+            one: float | Tensor = group_rate(optimizer, group | dict(lr=1.0, weight_decay=1.0), 1.0)
+            if stable and mean is not None:
+                power = -float(group.get("power", 0.5))
+                one = torch.where(mean > 0, mean**power, 0.0)
+            elif stable:
+                one = math.nan
+            rate: Any = torch.as_tensor(entries[0] * entries[1] * one).detach().double()
+            rates.append(rate)
+    return rates
+
+
+def _on_device(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type != "cpu"
+
+
 def _mean_if_needed(optimizer: Optimizer) -> float | None:
     stable = any(
         decay_form(optimizer, g) == "stable" and float(g.get("weight_decay", 0.0))

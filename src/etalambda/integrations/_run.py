@@ -5,11 +5,13 @@ rules wait here, a loaded state waits with them, and the scheduler counts optimi
 happened: gradient accumulation and skipped AMP steps need no care.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.distributed as dist
 
+from etalambda.diagnose import Monitor
+from etalambda.diagnose.monitor import Quantity
 from etalambda.schedule import Scheduler
 from etalambda.schedule.rule import Memory, Rule, Signal, check_rule
 
@@ -59,6 +61,47 @@ class LateScheduler:
         """Keep a state until there is a scheduler."""
         self._waiting = dict(state) or None
         self.scheduler = None
+
+
+class LateMonitor:
+    """When and what to measure now, a `Monitor` once there are optimizers."""
+
+    def __init__(
+        self,
+        when: Callable[[int], bool] | None,
+        sinks: tuple[Callable[[dict[str, Any]], Any], ...],
+        quantities: Mapping[str, Quantity],
+    ) -> None:
+        for sink in sinks:
+            if not callable(sink):
+                raise TypeError(f"a sink is a function of one row, got {type(sink).__name__}")
+        self._when, self._sinks, self._quantities = when, sinks, dict(quantities)
+        self.monitor: Monitor | None = None
+        self._waiting: dict[str, Any] | None = None
+
+    def begin(self, optimizers: Any) -> None:
+        """Start to measure; a loaded state goes on where it stopped."""
+        self.end()
+        before = self.state_dict()
+        self.monitor = Monitor(optimizers, self._when, **self._quantities).to(*self._sinks)
+        if before:
+            self.monitor.load_state_dict(before)
+        self._waiting = None
+
+    def end(self) -> None:
+        """Hand over the last rows and stop; the monitor stays readable."""
+        if self.monitor is not None:
+            self.monitor.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is waiting to be loaded; else the monitor's state; or nothing."""
+        if self._waiting is None and self.monitor is not None:
+            return self.monitor.state_dict()
+        return dict(self._waiting or {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Keep a state until there is a monitor."""
+        self._waiting = dict(state) or None
 
 
 class LossMeter:

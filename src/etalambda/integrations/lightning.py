@@ -1,17 +1,20 @@
-"""Lightning: weight decay scheduled by a callback.
+"""Lightning: weight decay scheduled, and the run watched, by callbacks.
 
     Trainer(callbacks=[WeightDecayCallback(weight_decay=cosine(10_000))])
+    Trainer(callbacks=[MonitorCallback(every(10), panel=Panel(steps=10))])
 
 Lightning advances callbacks at every batch; this one ticks when the optimizer has stepped. Its
 state travels in Lightning's checkpoints. For rules that need no loss, ``LRSchedulerAdapter`` can be
 returned from ``configure_optimizers`` instead.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etalambda._common import need
-from etalambda.integrations._run import LateScheduler, LossMeter
+from etalambda.diagnose import Monitor
+from etalambda.diagnose.monitor import Quantity
+from etalambda.integrations._run import LateMonitor, LateScheduler, LossMeter
 from etalambda.schedule import Scheduler
 from etalambda.schedule.rule import Rule
 
@@ -86,4 +89,66 @@ class WeightDecayCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Taken by the scheduler when training starts."""
+        self._late.load_state_dict(state_dict)
+
+
+class MonitorCallback(Callback):
+    """A `Monitor` for a ``Trainer``: it starts with the training, logs, and survives a resume.
+
+    Every row goes to the trainer's loggers, at the row's own step, and to ``sinks``. Steps, K so
+    far and the rows travel in Lightning's checkpoints.
+
+    Args:
+        when: A predicate on the step count, such as ``every(10)``; None is every step.
+        sinks: Further functions of one row, such as a `LivePanel`.
+        log: Whether rows go to the trainer's loggers.
+        quantities: Name -> function of the list of optimizers, as for `Monitor`.
+
+    Raises:
+        TypeError: If a sink is not a function.
+        ValueError: When training starts, if a quantity is called ``step`` or ``K``.
+
+    Example:
+        >>> from etalambda.diagnose import Panel, every
+        >>> callback = MonitorCallback(every(10), panel=Panel(steps=10))
+        >>> callback.monitor is None  # until training starts
+        True
+    """
+
+    def __init__(
+        self,
+        when: Callable[[int], bool] | None = None,
+        *,
+        sinks: tuple[Callable[[dict[str, Any]], Any], ...] = (),
+        log: bool = True,
+        **quantities: Quantity,
+    ) -> None:
+        self._trainer: Trainer | None = None
+        self._late = LateMonitor(when, (*sinks, *([self._log] if log else [])), quantities)
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor, once training has started; it stays readable afterwards."""
+        return self._late.monitor
+
+    def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Start to measure: the optimizers exist, and a checkpoint has been restored."""
+        self._trainer = trainer
+        self._late.begin(trainer.optimizers)
+
+    def on_train_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
+        """Hand over what is still on its way and stop."""
+        self._late.end()
+
+    def _log(self, row: dict[str, Any]) -> None:
+        numbers = {name: value for name, value in row.items() if name != "step"}
+        for logger in self._trainer.loggers if self._trainer is not None else ():
+            logger.log_metrics(numbers, step=row["step"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The monitor's state, for Lightning's checkpoint."""
+        return self._late.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Taken by the monitor when training starts."""
         self._late.load_state_dict(state_dict)

@@ -1,16 +1,20 @@
-"""Hugging Face Trainer: weight decay scheduled by a callback.
+"""Hugging Face Trainer: weight decay scheduled, and the run watched, by callbacks.
 
     Trainer(..., callbacks=[WeightDecayCallback(weight_decay=MatchedAnnealing())])
+    Trainer(..., callbacks=[MonitorCallback(every(10), panel=Panel(steps=10))])
 
 The state travels in ``trainer_state.json`` of every checkpoint. For rules that need no loss,
 ``optimizers=(optimizer, LRSchedulerAdapter(scheduler, lr_scheduler))`` works as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etalambda._common import need
-from etalambda.integrations._run import LateScheduler, LossMeter
+from etalambda.diagnose import Monitor
+from etalambda.diagnose.monitor import Quantity
+from etalambda.diagnose.rehearsal import unwrapped
+from etalambda.integrations._run import LateMonitor, LateScheduler, LossMeter
 from etalambda.schedule import Scheduler
 from etalambda.schedule.rule import Rule
 
@@ -20,7 +24,7 @@ else:
     TrainerCallback = need("transformers", "hf").TrainerCallback
 
 # Not a callback's class name, so that the Trainer never builds a callback from it.
-_KEY = "etalambda"
+_KEY, _MONITOR_KEY = "etalambda", "etalambda.monitor"
 
 
 class WeightDecayCallback(TrainerCallback):
@@ -111,6 +115,92 @@ class WeightDecayCallback(TrainerCallback):
             # The Trainer then has each micro-batch divide by the tokens of the whole step.
             share = kwargs.get("num_items_in_batch") is not None
             self._meter.add(loss, mean=not share)
+
+
+class MonitorCallback(TrainerCallback):
+    """A `Monitor` for a ``Trainer``: it starts with the training and survives a resume.
+
+    Rows go to ``sinks``, and the newest one into the logs that callbacks after this one see
+    (``on_log``), under ``etalambda/``. Steps, K so far and the rows travel in
+    ``trainer_state.json``.
+
+    Args:
+        when: A predicate on the step count, such as ``every(10)``; None is every step.
+        sinks: Functions of one row, such as ``wandb.log`` or a `LivePanel`.
+        quantities: Name -> function of the list of optimizers, as for `Monitor`.
+
+    Raises:
+        TypeError: If a sink is not a function.
+        ValueError: When training starts, if a quantity is called ``step`` or ``K``.
+
+    Example:
+        >>> from etalambda.diagnose import Panel, every
+        >>> callback = MonitorCallback(every(10), panel=Panel(steps=10))
+        >>> callback.monitor is None  # until training starts
+        True
+    """
+
+    def __init__(
+        self,
+        when: Callable[[int], bool] | None = None,
+        *,
+        sinks: tuple[Callable[[dict[str, Any]], Any], ...] = (),
+        **quantities: Quantity,
+    ) -> None:
+        self._late = LateMonitor(when, tuple(sinks), quantities)
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor, once training has started; it stays readable afterwards."""
+        return self._late.monitor
+
+    def on_train_begin(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        **kwargs: Any,
+    ) -> None:
+        """Start to measure; the optimizer exists and a checkpoint has been loaded."""
+        saved = _stored(state).get(_MONITOR_KEY)
+        if saved is not None and state.global_step > 0:
+            self._late.load_state_dict(saved["attributes"])
+        self._late.begin(unwrapped(kwargs["optimizer"]))
+
+    def on_step_end(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        **kwargs: Any,
+    ) -> None:
+        """Leave the state for the checkpoint that is about to be written, if one is."""
+        if control.should_save:
+            _stored(state)[_MONITOR_KEY] = {"args": {}, "attributes": self._late.state_dict()}
+
+    on_epoch_end = on_step_end
+
+    def on_log(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        **kwargs: Any,
+    ) -> None:
+        """Add the newest row that has arrived to the logs."""
+        if self.monitor is not None and kwargs.get("logs") is not None:
+            row = self.monitor.last
+            kwargs["logs"].update({f"etalambda/{k}": v for k, v in row.items() if k != "step"})
+
+    def on_train_end(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        **kwargs: Any,
+    ) -> None:
+        """Hand over what is still on its way and stop."""
+        self._late.end()
 
 
 def _stored(state: Any) -> dict[str, Any]:
