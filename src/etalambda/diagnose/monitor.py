@@ -174,7 +174,8 @@ class Monitor:
         missing = {"step", "spent", "rows"} - set(state)
         if missing:
             raise ValueError(f"the state lacks {sorted(missing)}; pass a Monitor's state_dict()")
-        self._step, self._spent = int(state["step"]), [float(k) for k in state["spent"]]
+        self._step = int(state["step"])
+        self._spent = [float(k) for k in state["spent"]]
         self._rows = [dict(row) for row in state["rows"]]
         self._waiting.clear()
         self._course = Course(state.get("course", ()))
