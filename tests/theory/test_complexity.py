@@ -125,6 +125,37 @@ def test_form_gradient_and_slopes():
     assert torch.linalg.eigvalsh(printed)[0] < 0
 
 
+def test_power_laws_at_the_transitions():
+    """The exponents that the model has: 3/2 of α (test_index_series_and_edge_law) and of Σ's
+    singular part at ε_c, 1 of Σ at the ground state, 2 of it where L2 trivializes the landscape."""
+    trivial = RQ.trivializing_l2
+    near = [complexity.with_l2(RQ, trivial * (1 - d)) for d in (1e-3, 2e-3)]
+    assert math.log2(near[1] / near[0]) == pytest.approx(2, abs=1e-3)
+    assert near[0] == pytest.approx(1e-6, rel=1e-3)
+    assert complexity.with_l2(RQ, trivial) == complexity.with_l2(RQ, 2 * trivial) == 0
+    for field in (P3, RQ):
+        ground = field.ground_state_energy
+        low, high = field.total_complexity([ground + 1e-6, ground + 2e-6]).tolist()
+        assert math.log2(high / low) == pytest.approx(1, abs=1e-3)
+    edge, h = P3.critical_energy, torch.tensor([1e-5, 2e-5]).double()
+    inside = complexity.peak(P3) - edge**2 / 8  # the parabola of the bulk: slope -ε/4
+    below = P3.total_complexity(edge - h) - (inside + edge * h / 4 - h**2 / 8)
+    assert (below[1] / below[0]).log2().item() == pytest.approx(1.5, abs=0.01)
+
+
+@given(st.floats(0.1, 5), st.floats(0.1, 5), st.floats(0, 3), st.booleans())
+def test_form_is_positive_semidefinite_for_admissible_constants(f0, slope, surplus, sphere):
+    """M >= 0 if Q >= 0 (and f₂ >= |f₁| on the sphere), singular at Q = 0: det M = Q(1 - κc)/2."""
+    least = slope**2 / f0 - (slope if sphere else 0)
+    f2 = max(least, slope if sphere else 0) * (1 + surplus)
+    field = GaussianField(f0, -slope, f2, "sphere" if sphere else "flat")
+    values = torch.linalg.eigvalsh(field.M)
+    assert values[0] > -1e-9 * values[1]
+    c = field.curvature * slope / f2
+    expected = field.Q * (1 - c) / 2
+    assert torch.det(field.M).item() == pytest.approx(expected, abs=1e-9 * values[1].item() ** 2)
+
+
 @given(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(-0.9, 0.9), st.floats(-0.9, 0.9))
 def test_complexity_is_concave(a, b, c, d):
     first, second = (a * 2, b * RQ.radius), (c * 2, d * RQ.radius)

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 
@@ -95,6 +96,24 @@ def test_angles_are_those_of_the_plan(betas):
 def test_lions_linear_angle_is_near_the_exact_one(betas):
     exact = rotation.equilibrium("lion", 1e-4, 1.0, 100, betas=betas).angle
     assert angular_step("lion", 1e-4, betas=betas).item() == pytest.approx(exact, rel=0.12)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.99), (0.6, 0.8), (0.95, 0.98)])
+def test_sign_freshness_is_golden(betas):
+    """The arcsine sum in 40 digits, correlations from the weights of the moving average."""
+    with mpmath.workdps(40):
+        b1, b2 = map(mpmath.mpf, betas)
+        late = b1 * (1 - b2)
+        weight = lambda j: 1 - b1 if j == 0 else late * b2 ** (j - 1)
+        terms = int(100 / (1 - betas[1]))
+        own = sum(weight(j) ** 2 for j in range(terms))
+        first = sum(weight(j) * weight(j + 1) for j in range(terms))
+        angles = (mpmath.asin(first / own * b2**k) for k in range(terms))
+        expected = 1 / (1 + 4 / mpmath.pi * sum(angles))
+    assert rotation.sign_freshness(betas) == pytest.approx(float(expected), rel=1e-12)
+    tuned = rotation.equilibrium("lion", 1e-3, 0.1, 100, betas=betas)
+    exact = mpmath.sqrt(2 * mpmath.mpf("1e-4") * expected)
+    assert tuned.angle == pytest.approx(float(exact), rel=1e-12)
 
 
 def test_sign_freshness_is_the_arcsine_law():

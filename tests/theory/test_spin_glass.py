@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from etalambda.theory import critical_points
+from etalambda.theory.gaussian_field import GaussianField
 from etalambda.theory.random_field import RandomFourierField
 from etalambda.theory.spin_glass import SphericalSpinGlass, ising, sherrington_kirkpatrick
 
@@ -143,6 +144,28 @@ def test_descent_stops_near_the_threshold():
     assert seen.indices.mean() < 0.02
 
 
+def test_ground_states_reach_minus_e0_like_log_n_over_n():
+    """The lowest of many descents lies ln N/(2cN) + O(1/N) above -E₀, c the slope of Σ there.
+
+    Subag & Zeitouni 2017; 3 spins, N = 6, 12, 20.
+    """
+    field = GaussianField.p_spin(3)
+    ground, h = field.ground_state_energy, 1e-6
+    slope = field.total_complexity(ground + h).item() / h
+    gaps = []
+    for size, draws, starts in ((6, 40, 40), (12, 16, 80), (20, 8, 160)):
+        lowest = []
+        for seed in range(draws):
+            glass = SphericalSpinGlass({3: 1.0}, size, seed=seed)
+            x = critical_points.descend(glass, glass.sample(starts, seed=seed), 200, 0.07)
+            lowest.append(glass.energy(x).min() / size)
+        lowest = torch.stack(lowest)
+        gaps.append((lowest.mean() - ground).item())
+        expected = math.log(size) / (2 * slope * size)
+        assert abs(gaps[-1] - expected) < 4 * lowest.std() / draws**0.5 + 0.5 / size
+    assert gaps[2] < gaps[0] / 1.5
+
+
 def test_flat_searches_return_critical_points():
     field = RandomFourierField(10, features=400)
     found = critical_points.find(field, field.sample(20))
@@ -150,6 +173,34 @@ def test_flat_searches_return_critical_points():
     eigenvalues = torch.linalg.eigvalsh(field.hessian(found.points))
     torch.testing.assert_close(found.indices, (eigenvalues < 0).double().mean(-1))
     assert field.gradient(found.points).norm(dim=-1).max() < 1e-8
+
+
+def test_three_constants_do_not_describe_a_field_that_is_not_gaussian():
+    """Few waves: f(0), f'(0), f''(0) are those of the Gaussian field, the Hessian is not.
+
+    With m waves in R^N it is a compound Poisson matrix: its spectrum's kurtosis is 2 + 3N/2m, a
+    semicircle's only for m >> N. The excess over 2 falls as 1/m, and so does the index's error.
+    """
+    size, counts, excess, off = 60, (60, 240, 960), [], []
+    semicircle = GaussianField.squared_exponential()
+    for features in counts:
+        moments, gaps = [], []
+        for seed in range(4):
+            field = RandomFourierField(size, "squared_exponential", features=features, seed=seed)
+            assert field.field == semicircle
+            hessian = field.hessian(30 * field.sample(12, seed=seed))
+            values = torch.linalg.eigvalsh(hessian)
+            centred = values - values.mean(-1, keepdim=True)
+            moments.append(torch.stack([centred**2, centred**4]).mean(-1))
+            gaps.append((values < 0).double().mean(-1) - semicircle.index(values.mean(-1)))
+        second, fourth = torch.cat(moments, -1).mean(-1)
+        excess.append((fourth / second**2 - 2).item())
+        off.append(torch.cat(gaps).square().mean().sqrt().item())
+        assert second.item() == pytest.approx(semicircle.f2, rel=0.1)
+    for features, found in zip(counts, excess):
+        assert found == pytest.approx(1.5 * size / features, rel=0.25, abs=0.08)
+    assert off[0] > 3 * off[2]
+    assert off[2] < 2 / size  # that of finite N
 
 
 @pytest.mark.parametrize(

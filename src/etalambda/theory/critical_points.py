@@ -5,7 +5,7 @@ Numerical counterpart of Richemond & Guo 2019, eq. (7)-(11). The idea: minimizin
 `etalambda.theory.gaussian_field`.
 
 A `Landscape` is a `etalambda.theory.spin_glass.SphericalSpinGlass`, a
-`etalambda.theory.random_field.RandomFourierField` or anything else with their five members.
+`etalambda.theory.random_field.RandomFourierField` or anything else with their members.
 On the sphere |x|² = N derivatives are Riemannian: ∇ - (x·∇/N)x and P(∇² - (x·∇φ/N))P.
 
 Departures from the paper: it has no search. Points that a search reaches are biased towards wide
@@ -31,6 +31,7 @@ class Landscape(Protocol):
     def energy(self, x: Tensor) -> Tensor: ...
     def gradient(self, x: Tensor) -> Tensor: ...
     def derivatives(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def sample(self, count: int, *, seed: int = 0) -> Tensor: ...
 
 
 @dataclass(frozen=True)

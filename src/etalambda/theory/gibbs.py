@@ -13,7 +13,7 @@ so the colder; annealing cools slowly to find them. Energies are models of
 
 Departures from the paper: (4) has the sign opposite to the physicists' free energy, kept here; its
 limit is minus the ground state's energy density. The paper averages over couplings; these functions
-take one draw. The inner maximum of its log-sum-exp is of -H.
+take one draw, `etalambda.theory.quenched` averages. The inner maximum of its log-sum-exp is of -H.
 """
 
 from __future__ import annotations
@@ -91,14 +91,35 @@ def metropolis(
     field = spins @ model.couplings
     energies = []
     for beta in betas.reshape(-1).tolist():
-        for i in torch.randperm(model.size, generator=generator).tolist():
-            cost = 2 * spins[:, i] * field[:, i]
-            u = torch.rand(chains, dtype=torch.float64, generator=generator)
-            step = torch.where(u < torch.exp(-beta * cost), -2 * spins[:, i], 0.0)
-            spins[:, i] += step
-            field += step[:, None] * model.couplings[i]
+        sweep(spins, field, model.couplings, beta, generator)
         energies.append(model.energy(spins))
     return spins, torch.stack(energies)
+
+
+def sweep(
+    spins: Tensor,
+    field: Tensor,
+    couplings: Tensor,
+    inverse_temperature: float | Tensor,
+    generator: torch.Generator,
+) -> None:
+    """Offer every spin one flip, in random order; ``spins`` and ``field`` change in place.
+
+    ``field`` is ``spins @ couplings``, (..., N) as the spins. ``couplings`` (..., N, N) and
+    ``inverse_temperature`` broadcast over the leading dimensions, so that many models or
+    temperatures run side by side.
+
+    >>> spins, bonds = torch.ones(2, 3).double(), torch.ones(3, 3).double().fill_diagonal_(0)
+    >>> sweep(spins, spins @ bonds, bonds, 1e9, torch.Generator().manual_seed(0))
+    >>> spins.sum()
+    tensor(6., dtype=torch.float64)
+    """
+    for i in torch.randperm(spins.shape[-1], generator=generator).tolist():
+        cost = 2 * spins[..., i] * field[..., i]
+        u = torch.rand(cost.shape, dtype=torch.float64, generator=generator)
+        step = torch.where(u < torch.exp(-inverse_temperature * cost), -2 * spins[..., i], 0.0)
+        spins[..., i] += step
+        field += step[..., None] * couplings[..., i, :]
 
 
 def free_energy(
@@ -120,7 +141,7 @@ def free_energy(
     True
     """
     check_positive(inverse_temperature=inverse_temperature, points=points, sweeps=sweeps)
-    nodes, weights = _legendre(points, inverse_temperature)
+    nodes, weights = legendre(points, inverse_temperature)
     total, variance = model.size * math.log(2), 0.0
     for k, (beta, weight) in enumerate(zip(nodes, weights)):
         _, energies = metropolis(model, [beta] * sweeps, chains=chains, seed=seed + k)
@@ -161,7 +182,7 @@ def langevin(
     return torch.stack(energies)
 
 
-def _legendre(points: int, end: float) -> tuple[list[float], list[float]]:
+def legendre(points: int, end: float) -> tuple[list[float], list[float]]:
     """Gauss-Legendre nodes and weights on [0, ``end``], by the Golub-Welsch eigenvalues."""
     k = torch.arange(1, points, dtype=torch.float64)
     off = k / (4 * k * k - 1).sqrt()
