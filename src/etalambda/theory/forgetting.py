@@ -72,7 +72,7 @@ def time_to_forget(
 
     Example:
         >>> time_to_forget(50.0, 0.01, 1.0, tolerance=math.exp(-2))
-        tensor(200., dtype=torch.float64)
+        tensor(200.0000, dtype=torch.float64)
         >>> time_to_forget(50.0, 0.0, 1.0, tolerance=0.5)
         tensor(375., dtype=torch.float64)
     """
