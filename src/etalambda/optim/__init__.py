@@ -9,6 +9,7 @@ from etalambda.optim.adams import AdamS
 from etalambda.optim.convert import equivalent_weight_decay
 from etalambda.optim.hooks import DecayHook, WeightHook
 from etalambda.optim.hyperball import hyperball
+from etalambda.optim.lazy_sphere import LazySphere, lazy_sphere
 from etalambda.optim.noise import weight_noise
 from etalambda.optim.norm_control import constrained_decay, target_norm_decay
 from etalambda.optim.sgds import SGDS, SGDW
@@ -26,6 +27,7 @@ __all__ = [
     "AdamS",
     "AdamSWD",
     "DecayHook",
+    "LazySphere",
     "SphereHandle",
     "WeightHook",
     "cautious_decay",
@@ -35,10 +37,11 @@ __all__ = [
     "hyperball",
     "keep_on_sphere",
     "l1_decay",
+    "lazy_sphere",
     "project_",
     "sphere_lr",
     "stable_decay",
     "target_norm_decay",
     "weight_noise",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "SphereHandle", "WeightHook", "functional"})
+EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "LazySphere", "SphereHandle", "WeightHook", "functional"})

@@ -128,6 +128,19 @@ def sphere_lr(lr: float, weight_decay: float) -> float:
     return lr / (1 - lr * weight_decay)
 
 
+def spheres_of(
+    params: Iterable[Tensor], radius: Radius, per: str
+) -> list[tuple[list[Tensor], float]]:
+    """The tensors and the radius of each sphere."""
+    if per not in ("all", "tensor"):
+        raise ValueError(f"per must be 'all' or 'tensor', got {per!r}")
+    tensors = list(params)
+    if not tensors:
+        raise ValueError("params is empty; pass the tensors to keep on the sphere")
+    blocks = [tensors] if per == "all" else [[t] for t in tensors]
+    return [(block, _checked_radius(radius, block)) for block in blocks]
+
+
 class SphereHandle:
     """What `keep_on_sphere` returns: the radii it keeps, and ``remove()``."""
 
@@ -203,13 +216,7 @@ def keep_on_sphere(
         >>> w.detach()
         tensor([0., 5.])
     """
-    if per not in ("all", "tensor"):
-        raise ValueError(f"per must be 'all' or 'tensor', got {per!r}")
-    tensors = list(params)
-    if not tensors:
-        raise ValueError("params is empty; pass the tensors to keep on the sphere")
-    blocks = [tensors] if per == "all" else [[t] for t in tensors]
-    spheres = [(block, _checked_radius(radius, block)) for block in blocks]
+    spheres = spheres_of(params, radius, per)
     # Adam divides its L2 by √v̂, so the pole of CGD-S1 is a fact of SGD and of decoupled decay.
     checked = isinstance(optimizer, torch.optim.SGD | torch.optim.AdamW) or type(
         optimizer
