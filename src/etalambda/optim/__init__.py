@@ -44,4 +44,6 @@ __all__ = [
     "target_norm_decay",
     "weight_noise",
 ]
-EXPERIMENTAL: frozenset[str] = frozenset({"DecayHook", "LazySphere", "SphereHandle", "WeightHook", "functional"})
+EXPERIMENTAL: frozenset[str] = frozenset(
+    {"DecayHook", "LazySphere", "SphereHandle", "WeightHook", "functional"}
+)

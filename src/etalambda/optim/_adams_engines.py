@@ -168,6 +168,8 @@ def _sum(tensor: Tensor) -> Tensor:
 class Host(Engine):
     """torch's fused kernel on the CPU, with the decay from the scalar recursion."""
 
+    v_sum: float | None  # None: `Together` keeps it for all parts
+
     def squares(self) -> float:
         self.norm2 = sum_of_squares(self.lists.grads)
         return self.norm2 / as_float(self._scale()) ** 2
@@ -220,5 +222,5 @@ class Host(Engine):
         step = step.to(lists.steps[0].dtype)
         for state in lists.states:
             state["step"] = step
-        if not group["amsgrad"]:
+        if not group["amsgrad"] and self.v_sum is not None:
             remember(self.memory, lists.params, lists.buffers["exp_avg_sq"], self.v_sum)
