@@ -130,7 +130,7 @@ def test_refusals():
         torch.optim.Adam(params),
         AdamS(params),
     ):
-        with pytest.raises(ValueError, match="and (SGD|Adam|AdamS) is none; use keep_on_sphere"):
+        with pytest.raises(ValueError, match=r"and (SGD|Adam|AdamS) is none; use keep_on_sphere"):
             lazy_sphere(optimizer, params, degree=0)
     adamw = MAKE["AdamW"](params)
     with pytest.raises(ValueError, match="param group 0 has tensors on different spheres"):

@@ -6,7 +6,8 @@ tensors, and what must be known of the whole model goes through `_mean`.
 """
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any, ClassVar
 
 import torch
@@ -119,17 +120,25 @@ class Base(Optimizer):
                 loss = closure()
         active = []
         for group in self.param_groups:
-            lists = Lists(group, self._names(group))
-            columns = (lists.params, lists.grads, lists.steps, *lists.buffers.values())
-            if torch.compiler.is_compiling():
-                self._init_group(group, *columns)
-            else:
-                self._init_group(group, *columns, states=lists.states)
-            lists.weights = lists.params
-            lists.make_plain()
-            active.append(lists)
+            again = None if torch.compiler.is_compiling() else self._again(group)
+            active.append(again or self._gathered(group))
         self._update(active)
         return loss
+
+    def _again(self, group: dict[str, Any]) -> Lists | None:
+        """The lists of the last step with the gradients of this one, if nothing else changed."""
+        return None
+
+    def _gathered(self, group: dict[str, Any]) -> Lists:
+        lists = Lists(group, self._names(group))
+        columns = (lists.params, lists.grads, lists.steps, *lists.buffers.values())
+        if torch.compiler.is_compiling():
+            self._init_group(group, *columns)
+        else:
+            self._init_group(group, *columns, states=lists.states)
+        lists.weights = lists.params
+        lists.make_plain()
+        return lists
 
     def _init_group(
         self,
@@ -236,9 +245,20 @@ def host_steps(lists: Lists) -> list[float] | list[Tensor]:
     return [s.item() for s in lists.steps]
 
 
+def one_object(values: list[Any]) -> bool:
+    """Whether a list holds one object over and over."""
+    return all(map(is_, values, repeat(values[0])))
+
+
 def advance_steps(lists: Lists) -> None:
     """Count this step. Counters may be shared, so they are replaced where addresses are free."""
     if lists.states and not lists.group.get("capturable"):
+        if lists.steps and one_object(lists.steps):  # as this function has left them
+            step = lists.steps[0] + 1
+            lists.steps = [step] * len(lists.steps)
+            for state in lists.states:
+                state["step"] = step
+            return
         new = {id(s): s for s in lists.steps}
         by_age: dict[Any, Tensor] = {}  # tensors of one age share one counter from here on
         for key, s in new.items():

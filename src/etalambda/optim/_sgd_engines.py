@@ -28,11 +28,12 @@ from etalambda.optim._base import (
     advance_steps,
     as_float,
     host_steps,
+    one_object,
     scalar,
     working,
     write_back,
 )
-from etalambda.optim._fused import divided, versions
+from etalambda.optim._fused import DTYPE, divided, versions
 
 
 class Pure:
@@ -102,9 +103,15 @@ class Plain(Foreach):
 class Mapped(Foreach):
     """One call of torch's fused kernel."""
 
-    def __init__(self, lists: Lists, factor: list[Any], memory: dict[Tensor, Any]) -> None:
+    def __init__(
+        self,
+        lists: Lists,
+        factor: list[Any],
+        memory: dict[Tensor, Any],
+        state: dict[Tensor, dict[str, Any]],
+    ) -> None:
         super().__init__(lists, factor)
-        self.memory = memory
+        self.memory, self.state = memory, state
 
     def step(self, divisor: float) -> None:
         group, lists = self.lists.group, self.lists
@@ -123,25 +130,29 @@ class Mapped(Foreach):
             if before is not None:
                 before.refresh(kappa, lr)  # the same tensors: the caller has checked
             else:
-                made = Carried(lists, kappa, lr)
+                made = Carried(lists, self.state, kappa, lr)
                 for p in lists.params:
                     self.memory[p] = made
         advance_steps(lists)
+        lists.grads = []  # `Carried` keeps the lists: not the gradients, which others free
 
 
 class Carried:
     """What turns the buffers of `Mapped` back: B, κ and η of the step that made them."""
 
-    def __init__(self, lists: Lists, kappa: float, lr: float) -> None:
+    def __init__(
+        self, lists: Lists, state: dict[Tensor, dict[str, Any]], kappa: float, lr: float
+    ) -> None:
         self.weights, self.buffers = lists.weights, lists.buffers["momentum_buffer"]
         self.params = lists.params
+        self.weight_versions, self.buffer_versions = versions(self.weights), versions(self.buffers)
+        self.lists, self.every_state = lists, list(state.values())
+        self.contiguous = all(map(Tensor.is_contiguous, self.weights + self.buffers))
         self.refresh(kappa, lr)
 
     def refresh(self, kappa: float, lr: float) -> None:
-        """After one more step on the same tensors."""
+        """After one more step on the same tensors; torch's fused kernels count as no write."""
         self.kappa, self.lr = kappa, lr
-        self.weight_versions = versions(self.weights)
-        self.buffer_versions = versions(self.buffers)
 
     def holds(self, lists: Lists) -> bool:
         """Whether exactly these tensors are here again, and nobody wrote to one since."""
@@ -153,6 +164,34 @@ class Carried:
             and versions(lists.weights) == self.weight_versions
             and versions(buffers) == self.buffer_versions
         )
+
+    def again(self, everyone: list[Tensor], state: dict[Tensor, Any]) -> Lists | None:
+        """The same lists with new gradients, if nothing else has changed since the last step.
+
+        It asks of a thousand small tensors what takes their kernel as long as the step itself,
+        so each question is put once, and to the dict in its order, not tensor by tensor.
+        """
+        lists = self.lists
+        if not (
+            self.contiguous
+            and len(everyone) == len(self.params)
+            and len(state) == len(self.every_state)
+            and all(map(is_, everyone, self.params))
+            and all(map(is_, state.values(), self.every_state))
+            and all(map(is_, [own["momentum_buffer"] for own in lists.states], self.buffers))
+            and versions(self.weights) == self.weight_versions
+            and versions(self.buffers) == self.buffer_versions
+            and one_object(lists.steps)
+            and lists.states[0]["step"] is lists.steps[0]
+        ):
+            return None
+        grads: Any = [p.grad for p in everyone]
+        if set(map(type, grads)) != {Tensor} or set(map(DTYPE, grads)) != {self.weights[0].dtype}:
+            return None
+        if not all(map(Tensor.is_contiguous, grads)):  # sparse ones are not
+            return None
+        lists.grads = grads
+        return lists
 
     def weights_changed(self) -> bool:
         """Whether someone wrote to the weights: then this optimizer does not own them alone."""

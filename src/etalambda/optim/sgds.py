@@ -121,6 +121,10 @@ class SGDW(Base):
                 self._update_group(lists, divisor)
 
     def _update_group(self, lists: Lists, divisor: float) -> None:
+        known = self._memory().get(lists.params[0])
+        if known is not None and known.lists is lists:  # from `_again`
+            Mapped(lists, self._factors(lists), self._memory(), self.state).step(divisor)
+            return
         kind = self._wanted(lists)
         for indices in [range(len(lists.params))] if kind is Pure else alike(lists):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
@@ -153,7 +157,7 @@ class SGDW(Base):
             self._restore(part.params)
         factors = self._factors(part)
         if mapped:
-            return Mapped(part, factors, self._memory())
+            return Mapped(part, factors, self._memory(), self.state)
         return (Plain if kind is Mapped else kind)(part, factors)
 
     # --- buffers in the form of `Mapped` ------------------------------------------------------
@@ -172,6 +176,15 @@ class SGDW(Base):
             own["_shared_weights"] = True
         alone = not hooks and "_shared_weights" not in own and all_plain(part.params)
         return alone and not group["nesterov"] and group["dampening"] != 1
+
+    def _again(self, group: dict[str, Any]) -> Lists | None:
+        own, everyone = self.__dict__, group["params"]
+        known = self._memory().get(everyone[0]) if everyone else None
+        if known is None or "_shared_weights" in own or own.get("_optimizer_step_post_hooks"):
+            return None
+        chosen = group["fused"] is group["foreach"] is None and not group["differentiable"]
+        fits = group["momentum"] and not group["nesterov"] and group["dampening"] != 1
+        return known.again(everyone, self.state) if chosen and fits else None
 
     def _carried(self, part: Lists) -> bool:
         known = self._memory().get(part.params[0])
