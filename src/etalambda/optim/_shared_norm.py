@@ -38,13 +38,13 @@ class Together(Host):
         beta2 = as_float(self.group["betas"][1])
         keep, take = rounded(beta2, self.lists.weights[0].dtype)
         before = remembered(self.memory, self.params, self.sums)
-        self.v_sum = keep * before + take / divisor**2 * self.norm2
-        return self.v_sum / (1 - beta2**step)
+        self.total = keep * before + take / divisor**2 * self.norm2
+        return self.total / (1 - beta2**step)
 
     def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
         for part in self.parts:
             part.move(v_mean, found_inf)
-        remember(self.memory, self.params, self.sums, self.v_sum)
+        remember(self.memory, self.params, self.sums, self.total)
 
 
 def together(parts: list[Any], norm: Any, sharded: bool) -> list[Any]:
