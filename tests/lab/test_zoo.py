@@ -60,7 +60,7 @@ def test_freezing_without_a_norm_is_refused():
 def test_initializations_have_their_scale(kind):
     model = nn.Sequential(nn.Linear(400, 300), nn.ReLU(), nn.Linear(300, 10))
     initialize(model, kind)
-    scale = {"kaiming": (2 / 400) ** 0.5, "ntk": 1.0}.get(kind)
+    scale = {"kaiming": (2 / 400) ** 0.5, "ntk": 1.0, "lecun": 0.05}.get(kind)
     scale = (2 / 400) ** 0.5 * float(kind[1:]) if scale is None else scale
     assert model[0].weight.std().item() == pytest.approx(scale, rel=0.02)
     assert model[0].bias.abs().max() == 0

@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "reproduce": Command(
         f"{_HERE}.reproduce:reproduce", "a figure of a paper, with a verdict", "see it"
     ),
+    "train": Command(f"{_HERE}.train:train", "one network, any recipe, resumed exactly", "use it"),
     "suggest": Command(f"{_HERE}.suggest:suggest", "which weight decay for a plan", "use it"),
     "doctor": Command(f"{_HERE}.doctor:doctor", "what a log says about its decay", "use it"),
     "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),

@@ -8,8 +8,15 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from etalambda.lab.configs import ClockConfig, CompareConfig, MapConfig
+from etalambda.lab.train.config import TrainConfig
 
-CONFIGS = {"clock": ClockConfig, "map": MapConfig, "compare": CompareConfig}
+CONFIGS: dict[str, Any] = {
+    "clock": ClockConfig,
+    "map": MapConfig,
+    "compare": CompareConfig,
+    "train": TrainConfig,
+}
+POSITIONAL = {("map", "task"), ("compare", "task")}
 GRIDS = ("lrs", "weight_decays")
 
 
@@ -18,15 +25,22 @@ def words_of(kind: str, config: Mapping[str, Any], out: str = "") -> str:
 
     >>> words_of("map", {"task": "digits", "seeds": 5, "lrs": [0.1]})
     'etalambda map digits --lrs 0.1 --seeds 5'
+    >>> words_of("train", {"task": "digits", "scale_invariant": True, "lr": 0.2})
+    'etalambda train --scale-invariant --lr 0.2'
     """
     words = ["etalambda", kind]
     for f in fields(CONFIGS[kind]):
         value = config.get(f.name, f.default)
         value = tuple(value) if isinstance(value, list) else value
-        if f.name == "task":
+        flag = f.name.replace("_", "-")
+        if (kind, f.name) in POSITIONAL:
             words.insert(2, str(value))
-        elif f.default is MISSING or value != f.default:
-            words += [f"--{f.name.replace('_', '-')}", *_flag(f.name, value)]
+        elif f.default is not MISSING and value == f.default:
+            continue
+        elif isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *_flag(f.name, value)]
     return shlex.join(words + (["--out", out] if out else []))
 
 

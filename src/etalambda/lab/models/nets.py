@@ -114,15 +114,19 @@ class SmallCNN(nn.Module):
     Args:
         channels: Of every convolution.
         classes: Of the output.
+        shape: Of an image: channels, height, width.
 
     Shape:
-        ``x`` (B, 64), 8x8 images as rows, gives (B, classes).
+        ``x`` (B, 64), 8x8 images as rows, or (B, *shape), gives (B, classes).
     """
 
-    def __init__(self, channels: int = 8, classes: int = 10) -> None:
+    def __init__(
+        self, channels: int = 8, classes: int = 10, shape: tuple[int, int, int] = (1, 8, 8)
+    ) -> None:
         super().__init__()
+        self.shape = shape
         stages: list[nn.Module] = []
-        for inputs, stride in ((1, 1), (channels, 2), (channels, 1)):
+        for inputs, stride in ((shape[0], 1), (channels, 2), (channels, 1)):
             conv = nn.Conv2d(inputs, channels, 3, stride=stride, padding=1, bias=False)
             stages += [conv, nn.BatchNorm2d(channels), nn.ReLU()]
         self.features = nn.Sequential(*stages)
@@ -130,7 +134,7 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the images."""
-        return self.head(self.features(x.view(-1, 1, 8, 8)).mean((2, 3)))
+        return self.head(self.features(x.reshape(-1, *self.shape)).mean((2, 3)))
 
 
 MODELS: dict[str, Callable[[], nn.Module]] = {"mlp": MLP, "cnn": SmallCNN}

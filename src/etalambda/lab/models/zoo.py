@@ -37,7 +37,7 @@ ZOO: dict[str, Callable[[int], nn.Module]] = {
 """Name -> function of the number of classes."""
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-INITS = ("kaiming", "ntk", "x1000", "x0.001")
+INITS = ("kaiming", "lecun", "ntk", "x1000", "x0.001")
 
 
 def make(name: str, classes: int = 10, *, scale_invariant: bool = False) -> nn.Module:
@@ -85,10 +85,12 @@ def freeze_for_scale_invariance(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def initialize(model: nn.Module, kind: str) -> None:
-    """Re-initialize all matrices in one of li2020's ways (figure 8); biases 0, norms untouched.
+def initialize(model: nn.Module, kind: str, *, gain: float = 1.0) -> None:
+    """Re-initialize all matrices in a named way; biases 0, norms untouched.
 
-    ``kaiming``: N(0, 2/fan_in). ``ntk``: N(0, 1). ``x1000`` and ``x0.001``: Kaiming times that.
+    ``kaiming``: N(0, 2/fan_in). ``lecun``: N(0, σ_w²/fan_in), as lewkowycz2020 writes it, σ_w =
+    ``gain``. Those of li2020's figure 8: ``ntk``: N(0, 1); ``x1000`` and ``x0.001``: Kaiming times
+    that.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -100,6 +102,8 @@ def initialize(model: nn.Module, kind: str) -> None:
             nn.init.kaiming_normal_(module.weight)
             if kind == "ntk":
                 nn.init.normal_(module.weight)
+            elif kind == "lecun":
+                nn.init.normal_(module.weight, std=gain * module.weight[0].numel() ** -0.5)
             elif kind != "kaiming":
                 module.weight.mul_(float(kind[1:]))
             if module.bias is not None:

@@ -87,6 +87,26 @@ class Run:
         self.done.add(part)
 
     @uninterrupted()
+    def discard(self, part: str) -> None:
+        """Forget one part, as a run does that goes back to its last checkpoint.
+
+        Raises:
+            RecordError: If the disk refuses, or the run is finished.
+        """
+        if self.finished:
+            raise RecordError(f"{self.folder} is finished; part {part!r} cannot be discarded")
+        path = self.folder / "parts" / part
+        hidden = path.with_name(f".discarded-{part}-{time.time_ns()}")
+        try:
+            os.replace(path, hidden)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise files.refused(path, error) from error
+        shutil.rmtree(hidden, ignore_errors=True)
+        self.done.discard(part)
+
+    @uninterrupted()
     def finish(self) -> None:
         """Merge every table of all parts into ``<table>.parquet`` and mark the run as finished.
 

@@ -96,14 +96,16 @@ def epoch_order(seed: int, epoch: int) -> Tensor:
     return torch.randperm(SIZES["train"], generator=mixed)
 
 
-def mislabelled(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+def mislabelled(
+    labels: np.ndarray, share: float, classes: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
     """A fixed share of the labels moved to one of the other classes; and which ones."""
     random = np.random.RandomState(1)
     chosen = random.permutation(len(labels))[: round(share * len(labels))]
     wrong = np.zeros(len(labels), dtype=bool)
     wrong[chosen] = True
-    shifts = random.randint(1, 10, size=len(labels))
-    return np.where(wrong, (labels + shifts) % 10, labels), wrong
+    shifts = random.randint(1, classes, size=len(labels))
+    return np.where(wrong, (labels + shifts) % classes, labels), wrong
 
 
 def error(outputs: Tensor, labels: Tensor) -> Tensor:

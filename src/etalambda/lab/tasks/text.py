@@ -31,7 +31,7 @@ class Characters:
     """
 
     def __init__(self, path: str | Path | None = None, context: int = 64) -> None:
-        text = _text_that_comes_with_python() if path is None else _read(Path(path))
+        text = _read(text_that_comes_with_python() if path is None else Path(path))
         self.vocabulary = sorted(set(text))
         index = {character: i for i, character in enumerate(self.vocabulary)}
         tokens = torch.tensor([index[character] for character in text])
@@ -69,8 +69,13 @@ def _read(path: Path) -> str:
         raise ValueError(f"{path} is not UTF-8 text ({error.reason} at {error.start})") from error
 
 
-def _text_that_comes_with_python() -> str:
+def text_that_comes_with_python() -> Path:
+    """The file of Python's own help topics: for smoke tests, it differs between versions.
+
+    Raises:
+        FileNotFoundError: If this Python was packed without it.
+    """
     spec = find_spec("pydoc_data.topics")
     if spec is None or spec.origin is None:
         raise FileNotFoundError("this Python has no pydoc_data; pass the path of a text file")
-    return Path(spec.origin).read_text(encoding="utf-8")
+    return Path(spec.origin)
