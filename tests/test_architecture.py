@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "etalambda"
 HALL = {"_common"}
 # room -> (rooms it may import, third parties it may import anywhere, even inside a function)
 DOORS = {
-    "optim": (set(), {"torch"}),
+    "optim": (set(), {"torch", "triton"}),  # triton: as torch has it, on CUDA only
     "schedule": (set(), {"torch"}),
     "theory": (set(), {"torch", "numpy", "scipy"}),
     "diagnose": ({"theory"}, None),

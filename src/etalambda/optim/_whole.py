@@ -57,8 +57,11 @@ class Whole(Base):
             former = torch.zeros_like(v_mean) if former is None else former
             overflow = found_inf.to(v_mean.device).reshape(()) > 0
             v_mean = former.copy_(torch.where(overflow, former, v_mean))  # in place: CUDA graphs
+        self._note(v_mean, *[part.lists.params[0] for part in parts[:1]])
+
+    def _note(self, v_mean: Tensor, *first: Tensor) -> None:
+        """Keep v̄ for `v_mean`, and the age of a parameter to tell when it is out of date."""
         self._latest = v_mean
-        first = [part.lists.params[0] for part in parts[:1]]
         self._latest_ages = [(p, _age(self.state[p])) for p in first]
 
     def v_mean(self) -> Tensor | None:

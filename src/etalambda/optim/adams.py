@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from etalambda.optim import _adams_single_pass
 from etalambda.optim._adams_device import Device, engines
 from etalambda.optim._adams_engines import Engine, _multi_tensor_adams  # noqa: F401
 from etalambda.optim._base import FLAGS, Lists, as_float
@@ -145,6 +146,10 @@ class AdamS(Whole):
 
     def _update(self, active: list[Lists]) -> None:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        plan = _adams_single_pass.find(self, active)
+        if plan is not None:
+            self._take_single_pass(plan, active, scale, found_inf)
+            return
         parts = [e for lists in self._pieces(active) for e in engines(lists, self._memory(), scale)]
         on_device = any(isinstance(part, Device) for part in parts)
         if found_inf is not None and not on_device and as_float(found_inf):
@@ -161,6 +166,16 @@ class AdamS(Whole):
         for part in parts:
             part.move(v_mean, found_inf)
         self._keep(v_mean, parts)
+
+    def _take_single_pass(
+        self, plan: Any, active: list[Lists], scale: Tensor | None, found_inf: Tensor | None
+    ) -> None:
+        groups = [lists for lists in active if lists.params]
+        on_host = not all(map(_adams_single_pass.counts_on_device, groups))
+        if on_host and found_inf is not None and as_float(found_inf):
+            return
+        plan.step(groups, scale, found_inf)
+        self._note(plan.v_mean, groups[0].params[0])
 
     def _clip(self, parts: list[Engine], every: Any) -> Tensor | float:
         """What the gradients are multiplied by, as in ``torch.nn.utils.clip_grad_norm_``."""
@@ -192,6 +207,17 @@ class AdamS(Whole):
             )
 
     # --- state ------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's state. A run that goes on and one that is resumed from it stay equal."""
+        for plan in self.__dict__.get("_plans", {}).values():
+            plan.reseed()
+        return super().state_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for plan in self.__dict__.get("_plans", {}).values():
+            plan.stale = True  # other moments may lie at the same addresses
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state of AdamS, or the moments of Adam or AdamW.

@@ -1,0 +1,310 @@
+"""Triton kernels of AdamS: the decay is read from the device, and Σv is a by-product of the step.
+
+Imported only where CUDA tensors take a step. `_adams_single_pass` owns the buffers that these
+kernels share and says what each of them holds. All tensors of a model are cut into chunks; a
+program takes one chunk, so one launch serves any number of tensors.
+
+Departures from the paper: those of `_adams_single_pass`.
+"""
+
+import triton
+import triton.language as tl
+
+# Columns of the table of tensors (int64).
+PARAM = tl.constexpr(0)
+EXP_AVG = tl.constexpr(1)
+EXP_AVG_SQ = tl.constexpr(2)
+MAX_EXP_AVG_SQ = tl.constexpr(3)
+STEP = tl.constexpr(4)
+NUMEL = tl.constexpr(5)
+GROUP = tl.constexpr(6)
+COLUMNS = tl.constexpr(7)
+# Hyperparameters of a group (float64).
+LR = tl.constexpr(0)
+WEIGHT_DECAY = tl.constexpr(1)
+BETA1 = tl.constexpr(2)
+BETA2 = tl.constexpr(3)
+EPS = tl.constexpr(4)
+POWER = tl.constexpr(5)
+HYPER = tl.constexpr(6)
+# What `decide` works out for a tensor (float64); the last two are for the next step.
+KEPT = tl.constexpr(0)
+SIZE = tl.constexpr(1)
+ROOT = tl.constexpr(2)
+RATE = tl.constexpr(3)
+BASE = tl.constexpr(4)
+COEFS = tl.constexpr(5)
+# Numbers of the whole model (float64).
+EXACT = tl.constexpr(0)
+SKIP = tl.constexpr(1)
+GAIN = tl.constexpr(2)
+COUNT = tl.constexpr(3)
+TOLERANCE = tl.constexpr(4)
+MAX_NORM = tl.constexpr(5)
+V_MEAN = tl.constexpr(6)
+
+
+@triton.jit
+def _at(address, DTYPE: tl.constexpr, HINT: tl.constexpr):
+    """An address of the table as a pointer; HINT promises 16 bytes of alignment."""
+    pointer = address.to(tl.pointer_type(DTYPE))
+    if HINT:
+        pointer = tl.multiple_of(pointer, 16)
+    return pointer
+
+
+@triton.jit
+def _read(pointer, at, n, WIDE: tl.constexpr, FULL: tl.constexpr):
+    if FULL:
+        return tl.load(pointer + at).to(WIDE)
+    return tl.load(pointer + at, mask=at < n, other=0.0).to(WIDE)
+
+
+@triton.jit
+def _write(pointer, at, n, value, DTYPE: tl.constexpr, FULL: tl.constexpr):
+    if FULL:
+        tl.store(pointer + at, value.to(DTYPE))
+    else:
+        tl.store(pointer + at, value.to(DTYPE), mask=at < n)
+
+
+@triton.jit
+def _sum_chunk(
+    g_at, v_at, peak_at, start, n, keep, take, gain,
+    WHAT: tl.constexpr, DTYPE: tl.constexpr, WIDE: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    total = tl.zeros([BLOCK], WIDE)
+    for shift in range(0, CHUNK, BLOCK):
+        at = start + shift + tl.arange(0, BLOCK)
+        if WHAT == "v":
+            total += _read(_at(v_at, DTYPE, FULL), at, n, WIDE, FULL)
+        else:
+            g = _read(_at(g_at, DTYPE, FULL), at, n, WIDE, FULL)
+            if WHAT == "g2":
+                total += g * g
+            else:
+                g = g * gain
+                v = _read(_at(v_at, DTYPE, FULL), at, n, WIDE, FULL)
+                v = keep * v + take * g * g
+                total += tl.maximum(v, _read(_at(peak_at, DTYPE, FULL), at, n, WIDE, FULL))
+    return tl.sum(total, 0)
+
+
+@triton.jit(do_not_specialize=["first"])
+def sums_of_chunks(
+    table, grads, tensor_of, start_of, hyper, dial, scale, out, first,
+    WHAT: tl.constexpr, COLUMN: tl.constexpr, ALWAYS: tl.constexpr, SCALED: tl.constexpr,
+    DTYPE: tl.constexpr, WIDE: tl.constexpr, CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Σv, Σg² or Σ max(v_max, v) as it will be, chunk by chunk, before anything moves.
+
+    Unless ALWAYS, it ends at once where `decide` found that this step may use the former v̄.
+    """
+    wanted = 1.0
+    if not ALWAYS:
+        wanted = tl.load(dial + EXACT)
+    if wanted != 0:
+        chunk = tl.program_id(0) + first
+        i = tl.load(tensor_of + chunk).to(tl.int64)
+        start = tl.multiple_of(tl.load(start_of + chunk), 16)
+        row = table + i * COLUMNS
+        n = tl.load(row + NUMEL)
+        beta2 = tl.load(hyper + tl.load(row + GROUP) * HYPER + BETA2)
+        keep, take = beta2.to(WIDE), (1 - beta2).to(WIDE)
+        gain = tl.full([], 1.0, WIDE)
+        if SCALED:
+            gain = (1.0 / tl.load(scale).to(tl.float64)).to(WIDE)
+        g_at = tl.load(grads + i)
+        v_at = tl.load(row + COLUMN)
+        peak_at = tl.load(row + MAX_EXP_AVG_SQ)
+        if (start + CHUNK <= n) & (((g_at | v_at | peak_at) & 15) == 0):
+            total = _sum_chunk(
+                g_at, v_at, peak_at, start, n, keep, take, gain,
+                WHAT, DTYPE, WIDE, CHUNK, BLOCK, True,
+            )  # fmt: skip
+        else:
+            total = _sum_chunk(
+                g_at, v_at, peak_at, start, n, keep, take, gain,
+                WHAT, DTYPE, WIDE, CHUNK, BLOCK, False,
+            )  # fmt: skip
+        tl.store(out + chunk, total.to(tl.float64))
+
+
+@triton.jit
+def _power(v_mean, exponent):
+    """v̄^(-p), and 0 where v̄ = 0: no decay."""
+    safe = tl.where(v_mean > 0, v_mean, 1.0)
+    return tl.where(v_mean > 0, tl.exp(-exponent * tl.log(safe)), 0.0)
+
+
+@triton.jit
+def _correction(step, beta):
+    """1 - β^t in float64; 1 for β = 0."""
+    safe = tl.where(beta > 0, beta, 0.5)
+    return tl.where(beta > 0, 1 - tl.exp(step * tl.log(safe)), 1.0)
+
+
+@triton.jit
+def _step_of(table, i, mask):
+    address = tl.load(table + i * COLUMNS + STEP, mask=mask, other=0)
+    return address.to(tl.pointer_type(tl.float32))
+
+
+@triton.jit(do_not_specialize=["chunks", "tensors"])
+def decide(
+    table, tensor_of, hyper, sums, ahead, coefs, dial, scale, found_inf, chunks, tensors,
+    SCALED: tl.constexpr, CHECKED: tl.constexpr, CLIP: tl.constexpr, PEAKS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One program: v̄, what each tensor keeps, its step size, and its counter.
+
+    ``sums`` holds Σv of the chunks as the last step left them, ``ahead`` what `sums_of_chunks`
+    found of this step. c is the decay rate η λ v̄^(-p), at most 1.
+    """
+    overflow = tl.full([], 0.0, tl.float32)
+    if CHECKED:
+        overflow = tl.load(found_inf).to(tl.float32)
+    if overflow > 0:
+        tl.store(dial + SKIP, 1.0)
+    else:
+        zeros = tl.zeros([BLOCK], tl.float64)
+        former, kept_part, new_part, norm2 = zeros, zeros, zeros, zeros
+        exact = tl.load(dial + EXACT)
+        for begin in range(0, chunks, BLOCK):
+            chunk = begin + tl.arange(0, BLOCK)
+            mask = chunk < chunks
+            i = tl.load(tensor_of + chunk, mask=mask, other=0).to(tl.int64)
+            group = tl.load(table + i * COLUMNS + GROUP, mask=mask, other=0)
+            beta2 = tl.load(hyper + group * HYPER + BETA2, mask=mask, other=0.5)
+            step = tl.load(_step_of(table, i, mask), mask=mask, other=1.0).to(tl.float64)
+            before = tl.load(sums + chunk, mask=mask, other=0.0)
+            found = tl.load(ahead + chunk, mask=mask, other=0.0)
+            weight = 1 / _correction(step + 1, beta2)
+            past = tl.where(step > 0, _correction(step, beta2), 1.0)
+            former += tl.where(step > 0, before / past, 0.0)
+            if PEAKS:
+                kept_part += found * weight
+            else:
+                kept_part += beta2 * before * weight
+                new_part += (1 - beta2) * found * weight
+                norm2 += found
+        gain = tl.full([], 1.0, tl.float64)
+        if SCALED:
+            gain = 1 / tl.load(scale).to(tl.float64)
+        if CLIP:
+            norm = tl.sqrt(tl.sum(norm2, 0)) * gain
+            clip = tl.load(dial + MAX_NORM) / (norm + 1e-6)
+            gain = gain * tl.where(clip < 1, clip, tl.where(clip == clip, 1.0, clip))
+        count = tl.load(dial + COUNT)
+        past_mean = tl.sum(former, 0) / count
+        if PEAKS:
+            mean = tl.sum(kept_part, 0) / count
+        else:
+            mean = (tl.sum(kept_part, 0) + gain * gain * tl.sum(new_part, 0)) / count
+        mean = tl.where(exact != 0, mean, past_mean)
+        tl.debug_barrier()  # every counter has been read
+        worst, highest = zeros, zeros
+        for begin in range(0, tensors, BLOCK):
+            i = (begin + tl.arange(0, BLOCK)).to(tl.int64)
+            mask = i < tensors
+            row = hyper + tl.load(table + i * COLUMNS + GROUP, mask=mask, other=0) * HYPER
+            lr = tl.load(row + LR, mask=mask, other=0.0)
+            rate = lr * tl.load(row + WEIGHT_DECAY, mask=mask, other=0.0)
+            power = tl.load(row + POWER, mask=mask, other=0.0)
+            own = coefs + i * COEFS
+            last_rate = tl.load(own + RATE, mask=mask, other=0.0)
+            last_base = tl.load(own + BASE, mask=mask, other=0.0)
+            past_power = _power(tl.zeros([BLOCK], tl.float64) + past_mean, power)
+            carry = tl.minimum(last_rate * past_power, 1.0) - last_base
+            base = tl.minimum(rate * _power(tl.zeros([BLOCK], tl.float64) + mean, power), 1.0)
+            lagged = tl.abs(base - tl.minimum(rate * past_power, 1.0))
+            worst = tl.maximum(worst, tl.where(exact != 0, lagged, tl.abs(carry)))
+            highest = tl.maximum(highest, base)
+            pointer = _step_of(table, i, mask)
+            step = tl.load(pointer, mask=mask, other=0.0) + 1
+            tl.store(pointer, step, mask=mask)
+            step = step.to(tl.float64)
+            beta1 = tl.load(row + BETA1, mask=mask, other=0.5)
+            beta2 = tl.load(row + BETA2, mask=mask, other=0.5)
+            tl.store(own + KEPT, tl.maximum(1 - base - carry, 0.0), mask=mask)
+            tl.store(own + SIZE, lr / _correction(step, beta1), mask=mask)
+            tl.store(own + ROOT, 1 / tl.sqrt(_correction(step, beta2)), mask=mask)
+            tl.store(own + RATE, rate, mask=mask)
+            tl.store(own + BASE, base, mask=mask)
+        deviation, decay = tl.max(worst, 0), tl.max(highest, 0)
+        again = (deviation >= tl.load(dial + TOLERANCE)) | (decay > 1e-3)
+        tl.store(dial + EXACT, tl.where(again, 1.0, 0.0))
+        tl.store(dial + SKIP, 0.0)
+        tl.store(dial + GAIN, gain)
+        tl.store(dial + V_MEAN, mean)
+
+
+@triton.jit
+def _move_chunk(
+    p_at, g_at, m_at, v_at, peak_at, start, n, kept, size, root, take1, keep2, take2, eps,
+    gain, AMSGRAD: tl.constexpr, DTYPE: tl.constexpr, WIDE: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK: tl.constexpr, FULL: tl.constexpr,
+):  # fmt: skip
+    p_at, g_at = _at(p_at, DTYPE, FULL), _at(g_at, DTYPE, FULL)
+    m_at, v_at = _at(m_at, DTYPE, FULL), _at(v_at, DTYPE, FULL)
+    peak_at = _at(peak_at, DTYPE, FULL)
+    total = tl.zeros([BLOCK], WIDE)
+    for shift in range(0, CHUNK, BLOCK):
+        at = start + shift + tl.arange(0, BLOCK)
+        g = _read(g_at, at, n, WIDE, FULL) * gain
+        p = _read(p_at, at, n, WIDE, FULL)
+        m = _read(m_at, at, n, WIDE, FULL)
+        v = _read(v_at, at, n, WIDE, FULL)
+        m = m + take1 * (g - m)
+        v = keep2 * v + take2 * g * g
+        _write(m_at, at, n, m, DTYPE, FULL)
+        _write(v_at, at, n, v, DTYPE, FULL)
+        if AMSGRAD:
+            v = tl.maximum(v, _read(peak_at, at, n, WIDE, FULL))
+            _write(peak_at, at, n, v, DTYPE, FULL)
+        p = kept * p - size * (m / (tl.sqrt(v) * root + eps))
+        _write(p_at, at, n, p, DTYPE, FULL)
+        v = v.to(DTYPE).to(WIDE)
+        if not FULL:
+            v = tl.where(at < n, v, 0.0)
+        total += v
+    return tl.sum(total, 0)
+
+
+@triton.jit(do_not_specialize=["first"])
+def move(
+    table, grads, tensor_of, start_of, hyper, coefs, dial, sums, first,
+    AMSGRAD: tl.constexpr, MAXIMIZE: tl.constexpr, DTYPE: tl.constexpr, WIDE: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """θ ← kept · θ - η m̂ / (√v̂ + ε) on one chunk, and the Σv that it leaves."""
+    if tl.load(dial + SKIP) == 0:
+        chunk = tl.program_id(0) + first
+        i = tl.load(tensor_of + chunk).to(tl.int64)
+        start = tl.multiple_of(tl.load(start_of + chunk), 16)
+        row, own = table + i * COLUMNS, coefs + i * COEFS
+        group = hyper + tl.load(row + GROUP) * HYPER
+        n = tl.load(row + NUMEL)
+        p_at, g_at = tl.load(row + PARAM), tl.load(grads + i)
+        m_at, v_at = tl.load(row + EXP_AVG), tl.load(row + EXP_AVG_SQ)
+        peak_at = tl.load(row + MAX_EXP_AVG_SQ)
+        kept, size = tl.load(own + KEPT).to(WIDE), tl.load(own + SIZE).to(WIDE)
+        root, eps = tl.load(own + ROOT).to(WIDE), tl.load(group + EPS).to(WIDE)
+        beta2 = tl.load(group + BETA2)
+        take1 = (1 - tl.load(group + BETA1)).to(WIDE)
+        keep2, take2 = beta2.to(WIDE), (1 - beta2).to(WIDE)  # 1 - β in float64: 1e-5 otherwise
+        gain = tl.load(dial + GAIN).to(WIDE)
+        if MAXIMIZE:
+            gain = -gain
+        if (start + CHUNK <= n) & (((p_at | g_at | m_at | v_at | peak_at) & 15) == 0):
+            total = _move_chunk(
+                p_at, g_at, m_at, v_at, peak_at, start, n, kept, size, root, take1, keep2, take2,
+                eps, gain, AMSGRAD, DTYPE, WIDE, CHUNK, BLOCK, True,
+            )  # fmt: skip
+        else:
+            total = _move_chunk(
+                p_at, g_at, m_at, v_at, peak_at, start, n, kept, size, root, take1, keep2, take2,
+                eps, gain, AMSGRAD, DTYPE, WIDE, CHUNK, BLOCK, False,
+            )  # fmt: skip
+        tl.store(sums + chunk, total.to(tl.float64))

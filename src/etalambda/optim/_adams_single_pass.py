@@ -1,0 +1,320 @@
+"""AdamS on CUDA in one pass over the tensors: three kernel launches a step, and no wait.
+
+    sums_of_chunks    Σg² of every chunk: read only, skipped when the lag below is harmless
+    decide            one program: v̄, the decay and the step size of every tensor, the counters
+    move              the step itself, and Σv of every chunk as it leaves it
+
+v̄_t needs all gradients before the first weight moves, which costs a pass of its own (8 words an
+element instead of AdamW's 7). `move` has v_t in registers, so Σv_t is free, but one step late. So
+where it is harmless the decay is taken from v̄_{t-1}, and what that missed is made up for:
+
+    kept_t = 1 - c_t(v̄_{t-1}) - [c_{t-1}(v̄_{t-1}) - c_{t-1}(v̄_{t-2})],    c_t(v̄) = η_t λ_t v̄^(-p)
+
+`decide` measures what a lag leaves out at each step. Below 2^-23 of a weight, which float32 cannot
+hold, the next step may lag; otherwise, for c above 1e-3, for float64 and with ``max_norm``, the
+first pass is made and the step is exact. All of it stays on the device and in a CUDA graph, and so
+do λ, η, the counters and the decision to skip a step on overflow.
+
+Departures from the paper: the lag, at most 1e-7 of a weight while v̄ changes as it did the step
+before. Gradients are left as they are: neither unscaled nor clipped in place.
+"""
+
+import warnings
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from operator import is_
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from etalambda.optim._base import Lists, advance_steps, as_float
+from etalambda.optim._fused import DTYPE, dense_together
+
+DEVICES = ("cuda",)
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+LAG = 2.0**-23  # of a weight
+_broken: list[Exception] = []
+CAPACITY = 8  # sets of tensors with buffers of their own: gradients may come and go
+# How the work is cut, by the number of elements: few elements still fill the chip.
+SMALL = dict(chunk=4096, block=2048, warps=4)
+LARGE = dict(chunk=32768, block=2048, warps=4)
+MANY = 1 << 25
+DECIDE = dict(BLOCK=1024, num_warps=8)
+
+
+@lru_cache
+def _kernels() -> Any:
+    """The Triton kernels, or None without Triton."""
+    if find_spec("triton") is None:
+        return None
+    from etalambda.optim import _adams_kernels
+
+    return _adams_kernels
+
+
+def find(optimizer: Any, active: list[Lists]) -> "SinglePass | None":
+    """The buffers for exactly these tensors, or None where stock operations must do."""
+    groups = [lists for lists in active if lists.params]
+    if not groups or not all(map(_asked_for, groups)) or _broken or _kernels() is None:
+        return None
+    own = optimizer.__dict__
+    kinds = {(g.group["amsgrad"], g.group["max_norm"]) for g in groups}
+    both = any(amsgrad and max_norm is not None for amsgrad, max_norm in kinds)
+    if len(kinds) > 1 or both or "_pending" in own or optimizer._layouts():
+        return None
+    plans, key = own.setdefault("_plans", {}), _key(groups)
+    plan = own.get("_plan")
+    if plan is None or plan.key != key:
+        plan = plans.get(key)
+        if plan is None:
+            if _capturing(groups[0].weights[0].device):
+                return None  # buffers are made by the steps that warm up
+            plan = _made(groups, key) if _suits(groups) else None
+            if plan is None:
+                return None
+            plans[key] = plan
+            for old in list(plans)[: max(0, len(plans) - CAPACITY)]:
+                if not plans[old].captured:
+                    del plans[old]
+        plan.stale = True
+    if not plan.fits(groups):
+        return None
+    own["_plan"] = plan
+    return plan
+
+
+def _made(groups: list[Lists], key: tuple[Any, ...]) -> "SinglePass | None":
+    """New buffers. Where Triton cannot compile (no C compiler, an old GPU) it is not tried again."""
+    try:
+        plan = SinglePass(groups, key)
+        plan.reseed()
+        return plan
+    except Exception as error:
+        warnings.warn(
+            f"AdamS takes torch's own operations, with the same results but slower: Triton failed "
+            f"with {type(error).__name__}: {error}",
+            stacklevel=6,
+        )
+        _broken.append(error)
+        return None
+
+
+def _asked_for(lists: Lists) -> bool:
+    group = lists.group
+    return (
+        lists.weights[0].device.type in DEVICES
+        and not torch.compiler.is_compiling()
+        and not group["differentiable"]
+        and (group["fused"] or (group["fused"] is None and group["foreach"] is None))
+        and not any(isinstance(b, Tensor) and b.device.type != "cpu" for b in group["betas"])
+    )
+
+
+def counts_on_device(lists: Lists) -> bool:
+    """Whether the counters lie on the device; else they are numbers of the host."""
+    return bool(lists.group["capturable"] or lists.group["fused"])
+
+
+def _key(groups: list[Lists]) -> tuple[Any, ...]:
+    """Where everything lies that a step reads and writes, gradients and host counters aside."""
+    parts: list[Any] = []
+    for lists in groups:
+        on_device = counts_on_device(lists)
+        columns = [lists.weights, *lists.buffers.values(), *([lists.steps] if on_device else [])]
+        parts += [id(lists.group), lists.group["maximize"], on_device]
+        parts += [tuple(map(Tensor.data_ptr, column)) for column in columns]
+    return tuple(parts)
+
+
+def _suits(groups: list[Lists]) -> bool:
+    home = groups[0].weights[0].device
+    for lists in groups:
+        steps = {(s.device, s.dtype) for s in lists.steps}
+        here = steps == {(home, torch.float32)} and len(set(map(id, lists.steps))) == len(lists.steps)
+        if {t.device for t in lists.weights} != {home} or counts_on_device(lists) and not here:
+            return False
+        if any(str(t.dtype).removeprefix("torch.") not in DTYPES for t in lists.weights):
+            return False
+    return _aligned(groups)
+
+
+def _aligned(groups: list[Lists]) -> bool:
+    """Whether every gradient and buffer is laid out in memory as its weight, in one dtype."""
+    return all(dense_together(x.pick([i])) for x in groups for i in range(len(x.weights)))
+
+
+def _capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
+class SinglePass:
+    """What the kernels share for one set of tensors. Addresses baked into a graph stay valid."""
+
+    def __init__(self, groups: list[Lists], key: tuple[Any, ...]) -> None:
+        self.key, self.stale, self.captured = key, True, False
+        self.kernels: Any = _kernels()
+        weights = [w for lists in groups for w in lists.weights]
+        self.home = home = weights[0].device
+        self.dtypes = list(map(DTYPE, weights))
+        self.contiguous = all(map(Tensor.is_contiguous, weights))
+        self.amsgrad = bool(groups[0].group["amsgrad"])
+        numels = [w.numel() for w in weights]
+        self.shape = SMALL if sum(numels) < MANY else LARGE
+        kinds = [
+            (w.dtype, bool(lists.group["maximize"])) for lists in groups for w in lists.weights
+        ]
+        self._cut(numels, kinds)
+        count, chunks = len(weights), len(self.tensor_of)
+        self.ages = torch.zeros(count, device=home)  # counters of those that count on the host
+        self.counters: list[Tensor] = []
+        self.table = torch.tensor(self._rows(groups, numels), dtype=torch.int64, device=home)
+        self.hyper = torch.zeros(len(groups), 6, dtype=torch.float64, device=home)
+        self.cells = [list(row.unbind()) for row in self.hyper.unbind()]
+        self.known = [[float("nan")] * 6 for _ in groups]
+        self.sums = torch.zeros(chunks, dtype=torch.float64, device=home)
+        self.ahead = torch.zeros_like(self.sums)
+        self.coefs = torch.zeros(count, 5, dtype=torch.float64, device=home)
+        lag = 0.0 if torch.float64 in self.dtypes else LAG
+        dial = [1.0, 0.0, 1.0, max(sum(numels), 1), lag, 1.0, 0.0]
+        self.dial = torch.tensor(dial, dtype=torch.float64, device=home)
+        self.max_norm, self.limit = self.dial[5], float("nan")
+        self.v_mean = self.dial[6]
+        self.grads = torch.zeros(count, dtype=torch.int64, device=home)
+        self.pointers: list[int] | None = None
+        self.frozen: list[Tensor] = []  # tables of gradients that a graph reads
+
+    def _cut(self, numels: list[int], kinds: list[tuple[torch.dtype, bool]]) -> None:
+        """Chunks of every tensor, those of one dtype and sign next to each other."""
+        order = sorted(range(len(numels)), key=lambda i: (str(kinds[i]), i))
+        length = self.shape["chunk"]
+        each = torch.tensor([-(-numels[i] // length) for i in order])
+        tensor_of = torch.repeat_interleave(torch.tensor(order), each)
+        begins = torch.repeat_interleave(each.cumsum(0) - each, each)
+        starts = (torch.arange(len(tensor_of)) - begins) * length
+        self.bundles: list[tuple[Any, bool, int, int]] = []  # dtype, maximize, first chunk, chunks
+        for kind in dict.fromkeys(kinds[i] for i in order):
+            size = sum(int(n) for n, i in zip(each, order) if kinds[i] == kind)
+            first = sum(bundle[3] for bundle in self.bundles)
+            if size:
+                self.bundles.append((*kind, first, size))
+        self.tensor_of = tensor_of.to(self.home, torch.int32)
+        self.start_of = starts.to(self.home, torch.int64)
+
+    def _rows(self, groups: list[Lists], numels: list[int]) -> list[list[int]]:
+        """The table of tensors, in the columns of `_adams_kernels`."""
+        rows = []
+        for index, lists in enumerate(groups):
+            columns = [lists.buffers.get(name, [None] * len(lists.weights)) for name in NAMES]
+            for p, step, *buffers in zip(lists.weights, lists.steps, *columns):
+                at = [0 if b is None else b.data_ptr() for b in buffers]
+                own = self.ages[len(rows)]
+                pointer = (step if counts_on_device(lists) else own).data_ptr()
+                rows.append([p.data_ptr(), *at, pointer, numels[len(rows)], index])
+        return rows
+
+    def fits(self, groups: list[Lists]) -> bool:
+        """Whether the gradients are laid out as their weights, in their dtypes."""
+        grads = [g for lists in groups for g in lists.grads]
+        if self.contiguous and all(map(Tensor.is_contiguous, grads)):
+            return list(map(DTYPE, grads)) == self.dtypes
+        return _aligned(groups)
+
+    def reseed(self) -> None:
+        """Measure Σv anew and start without a lag: a run that is resumed from here does so too."""
+        column = self.kernels.MAX_EXP_AVG_SQ if self.amsgrad else self.kernels.EXP_AVG_SQ
+        self._sums(self.sums, "v", column.value, True, None)
+        self.coefs[:, 3:].zero_()
+        self.dial[0].fill_(1.0)
+        self.stale = False
+
+    def step(self, groups: list[Lists], scale: Tensor | None, found_inf: Tensor | None) -> None:
+        """Take one step."""
+        capturing = _capturing(self.home)
+        self.captured |= capturing
+        self._set_grads([g for lists in groups for g in lists.grads], capturing)
+        self._set_hyper([lists.group for lists in groups], capturing)
+        self._set_ages(groups)
+        if self.stale:
+            self.reseed()
+        clip = groups[0].group["max_norm"] is not None
+        what = "peak" if self.amsgrad else "g2"
+        if self.bundles:
+            column = self.kernels.EXP_AVG_SQ.value
+            self._sums(self.ahead, what, column, clip, scale if self.amsgrad else None)
+        self.kernels.decide[(1,)](
+            self.table, self.tensor_of, self.hyper, self.sums, self.ahead, self.coefs, self.dial,
+            self.dial if scale is None else scale, self.dial if found_inf is None else found_inf,
+            len(self.tensor_of), len(self.dtypes), SCALED=scale is not None,
+            CHECKED=found_inf is not None, CLIP=clip, PEAKS=self.amsgrad, **DECIDE,
+        )  # fmt: skip
+        for dtype, maximize, first, size in self.bundles:
+            self.kernels.move[(size,)](
+                self.table, self.grads, self.tensor_of, self.start_of, self.hyper, self.coefs,
+                self.dial, self.sums, first, AMSGRAD=self.amsgrad, MAXIMIZE=maximize,
+                **self._cutting(dtype),
+            )  # fmt: skip
+        for lists in groups:
+            if not counts_on_device(lists):
+                advance_steps(lists)
+        self.counters = [s for lists in groups for s in lists.steps]
+
+    def _cutting(self, dtype: torch.dtype) -> dict[str, Any]:
+        tl = self.kernels.tl
+        wide = tl.float64 if dtype == torch.float64 else tl.float32
+        return dict(
+            DTYPE=getattr(tl, str(dtype).removeprefix("torch.")), WIDE=wide,
+            CHUNK=self.shape["chunk"], BLOCK=self.shape["block"], num_warps=self.shape["warps"],
+        )  # fmt: skip
+
+    def _sums(self, out: Tensor, what: str, column: int, always: bool, scale: Any) -> None:
+        for dtype, _, first, size in self.bundles:
+            self.kernels.sums_of_chunks[(size,)](
+                self.table, self.grads, self.tensor_of, self.start_of, self.hyper, self.dial,
+                self.dial if scale is None else scale, out, first, WHAT=what, COLUMN=column,
+                ALWAYS=always, SCALED=scale is not None, **self._cutting(dtype),
+            )  # fmt: skip
+
+    # --- what changes from step to step, written without a wait ---------------------------------
+
+    def _set_grads(self, grads: Sequence[Tensor], capturing: bool) -> None:
+        """Addresses travel as kernel arguments: a copy from the host would wait for the device."""
+        pointers = [g.data_ptr() for g in grads]
+        if pointers != self.pointers:
+            if capturing or any(self.grads is t for t in self.frozen):
+                self.grads = torch.zeros(len(grads), dtype=torch.int64, device=self.home)
+            else:
+                self.grads.zero_()
+            torch._foreach_add_(list(self.grads.unbind()), pointers)
+            # What a capture records has not run: the next eager step writes a table of its own.
+            self.pointers = None if capturing else pointers
+        if capturing:
+            self.frozen.append(self.grads)
+
+    def _set_hyper(self, groups: list[dict[str, Any]], capturing: bool) -> None:
+        for cells, known, group in zip(self.cells, self.known, groups):
+            values = [group[name] for name in ("lr", "weight_decay", "eps", "power")]
+            for column, value in enumerate([*values[:2], *group["betas"], *values[2:]]):
+                if isinstance(value, Tensor) and value.device.type != "cpu":
+                    cells[column].copy_(value.detach().reshape(()))
+                    known[column] = float("nan")
+                    continue
+                value = as_float(value)
+                if capturing or known[column] != value:
+                    cells[column].fill_(value)
+                    known[column] = float("nan") if capturing else value
+        limit = groups[0]["max_norm"]
+        if limit is not None and (capturing or limit != self.limit):
+            self.max_norm.fill_(limit)
+            self.limit = float("nan") if capturing else limit
+
+    def _set_ages(self, groups: list[Lists]) -> None:
+        """Copy counters that the host keeps, if others than ours are there."""
+        steps = [s for lists in groups for s in lists.steps]
+        if len(steps) == len(self.counters) and all(map(is_, steps, self.counters)):
+            return
+        on_host = [not counts_on_device(lists) for lists in groups for _ in lists.steps]
+        if any(on_host):
+            self.ages.copy_(torch.tensor([s.item() if h else 0.0 for s, h in zip(steps, on_host)]))
