@@ -1,9 +1,10 @@
 """torch's own law for optimizers, restated over its OptimizerInfo entries for our classes.
 
 Each test restates the upstream test of the same name (test/test_optim.py, TestOptimRenewed), on
-the CPU; the inputs and the error inputs are torch's.
+the CPU, and on CUDA where there is one; the inputs and the error inputs are torch's.
 """
 
+import contextlib
 import pickle
 import warnings
 from copy import deepcopy
@@ -48,13 +49,27 @@ INFOS = [
     _info(Adai, *ADAI, ALL[:2]),
     _info(AdaiS, *ADAI, ALL[:2]),
 ]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES, autouse=True)
+def device(request):
+    """Every tensor of a test is made here."""
+    with torch.device(request.param) if request.param != "cpu" else contextlib.nullcontext():
+        yield request.param
+
+
+def here():
+    return torch.empty(()).device.type
+
+
 optims = pytest.mark.parametrize("info", INFOS, ids=[i.optim_cls.__name__ for i in INFOS])
 
 
 def every_config(info, skip=()):
     return [
         deepcopy(c.kwargs)
-        for c in common._get_optim_inputs_including_global_cliquey_kwargs("cpu", None, info, skip)
+        for c in common._get_optim_inputs_including_global_cliquey_kwargs(here(), None, info, skip)
     ]
 
 
@@ -90,7 +105,7 @@ def train(optimizer, loss, steps=5, schedulers=()):
 
 @optims
 def test_errors(info):
-    for case in info.optim_error_inputs_func("cpu", torch.float32):
+    for case in info.optim_error_inputs_func(here(), torch.float32):
         config = case.optimizer_error_input
         params = config.params if config.params is not None else [Parameter(torch.randn(2, 3))]
         if issubclass(case.error_type, Warning):
@@ -159,7 +174,7 @@ def test_tensor_lr(info, dims):
 def implementations(info, flag, dtype, complex_=False):
     """Seven steps with ``flag`` off and on: a 0-d weight, a layer frozen at steps 3 and 4, no
     gradients at all at step 2; weights and state after each step."""
-    for config in info.optim_inputs_func("cpu", dtype):
+    for config in info.optim_inputs_func(here(), dtype):
         tracks = []
         for value in (False, True):
             torch.manual_seed(1)
@@ -273,7 +288,7 @@ def test_fused_error_on_params_on_meta(info):
 def test_fused_does_not_step_if_foundinf(info):
     if "fused" not in info.supported_impls:
         pytest.skip("no fused kernel exists")
-    for config in info.optim_inputs_func("cpu"):
+    for config in info.optim_inputs_func(here()):
         for scale in (None, torch.ones(1)):
             params = [Parameter(torch.ones(1)) for _ in range(5)]
             optimizer = info.optim_cls(params, **deepcopy(config.kwargs), fused=True)

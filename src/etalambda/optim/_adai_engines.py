@@ -148,11 +148,13 @@ class Foreach(Pure):
     def move(self, v_mean: Tensor) -> None:
         group, lists = self.lists.group, self.lists
         buffers, lr = lists.buffers, as_float(group["lr"])
-        if float(v_mean) > 0:
-            inertia = torch._foreach_mul(self.v_hats, -as_float(group["betas"][0]) / float(v_mean))
-        else:
-            inertia = [torch.full_like(v, -as_float(group["betas"][0])) for v in self.v_hats]
-        torch._foreach_add_(inertia, 1)
+        slope, dtype = as_float(group["betas"][0]), self.v_hats[0].dtype
+        v_mean = v_mean.to(self.v_hats[0].device)
+        # Where v̄ = 0, so is every v̂: v̂ / v̄ counts as 1. No number here: the host would wait.
+        share = torch.where(v_mean > 0, -slope / torch.where(v_mean > 0, v_mean, 1.0), 0.0)
+        inertia = torch._foreach_mul(self.v_hats, share.to(dtype))
+        one = torch.where(v_mean > 0, 1.0, 1 - slope).to(dtype)
+        torch._foreach_add_(inertia, one)
         torch._foreach_clamp_min_(inertia, 0.0)
         torch._foreach_clamp_max_(inertia, 1 - group["eps"])
         torch._foreach_mul_(buffers["beta1_prod"], inertia)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from etalambda.optim import functional as F
-from etalambda.optim._adams_engines import Engine, Foreach, Host, Pure, _sum
+from etalambda.optim._adams_engines import Engine, Foreach, Host, Pure, _sums
 from etalambda.optim._base import Lists, advance_steps, as_float, scalar
 from etalambda.optim._fused import alike, dense_together, divided
 
@@ -32,11 +32,11 @@ class Device(Engine):
         self.divisor = self._scale() / clip
         advance_steps(lists)
         beta2 = as_float(group["betas"][1])
-        steps = torch.stack([s.double() for s in lists.steps])
+        steps = torch.stack(lists.steps).double()
         if group["amsgrad"]:
-            sums = torch.stack([_sum(v) for v in self._largest(beta2)])
+            sums = torch.stack(_sums(self._largest(beta2)))
         else:
-            before = torch.stack([_sum(v) for v in lists.buffers["exp_avg_sq"]])
+            before = torch.stack(_sums(lists.buffers["exp_avg_sq"]))
             squares = self._grad_norms().square() / self.divisor**2
             sums = beta2 * before + (1 - beta2) * squares
         return (sums / (1 - beta2**steps)).sum()

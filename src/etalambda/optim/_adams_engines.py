@@ -143,8 +143,8 @@ class Foreach(Engine):
         steps = host_steps(self.lists)
         self.lrs = [self.lr / (1 - beta1**s) for s in steps]
         self.corrections2 = [1 - beta2**s for s in steps]
-        sums = [_sum(v) / c for v, c in zip(self.squares_, self.corrections2)]
-        return torch.stack(sums).sum()
+        sums = torch._foreach_div(_sums(self.squares_), self.corrections2)
+        return torch.stack(list(sums)).sum()
 
     def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
         group, weights = self.group, self.lists.weights
@@ -156,9 +156,18 @@ class Foreach(Engine):
             self.lrs = [r.to(w.dtype) for r, w in zip(self.lrs, weights)]
         _multi_tensor_adams(
             weights, self.lists.buffers["exp_avg"], self.squares_, self.lrs, corrections,
-            kept=kept.to(weights[0].dtype) if group["capturable"] else float(kept),
+            # On an accelerator a number would be a wait.
+            kept=float(kept) if weights[0].device.type == "cpu" else kept.to(weights[0].dtype),
             eps=group["eps"], capturable=group["capturable"],
         )  # fmt: skip
+
+
+def _sums(squares: list[Tensor]) -> list[Tensor]:
+    """Σv of every tensor in float64; v has no sign, so on an accelerator one 1-norm for all."""
+    if squares[0].device.type == "cpu":
+        return list(map(_sum, squares))
+    wide = torch.promote_types(squares[0].dtype, torch.float32)
+    return [s.double() for s in torch._foreach_norm(squares, 1, dtype=wide)]
 
 
 def _sum(tensor: Tensor) -> Tensor:

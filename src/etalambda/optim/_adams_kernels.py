@@ -7,8 +7,8 @@ program takes one chunk, so one launch serves any number of tensors.
 Departures from the paper: those of `_adams_single_pass`.
 """
 
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-not-found, missing-import]
+import triton.language as tl  # type: ignore[import-not-found, missing-import]
 
 # Columns of the table of tensors (int64).
 PARAM = tl.constexpr(0)
@@ -56,8 +56,10 @@ def _at(address, DTYPE: tl.constexpr, HINT: tl.constexpr):
 @triton.jit
 def _read(pointer, at, n, WIDE: tl.constexpr, FULL: tl.constexpr):
     if FULL:
-        return tl.load(pointer + at).to(WIDE)
-    return tl.load(pointer + at, mask=at < n, other=0.0).to(WIDE)
+        value = tl.load(pointer + at)
+    else:
+        value = tl.load(pointer + at, mask=at < n, other=0.0)
+    return value.to(WIDE)
 
 
 @triton.jit

@@ -19,10 +19,9 @@ Departures from the paper: the lag, at most 1e-7 of a weight while v̄ changes a
 before. Gradients are left as they are: neither unscaled nor clipped in place.
 """
 
-import warnings
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
+from contextlib import nullcontext
+from importlib import import_module
 from operator import is_
 from typing import Any
 
@@ -32,12 +31,8 @@ from torch import Tensor
 from etalambda.optim._base import Lists, advance_steps, as_float
 from etalambda.optim._fused import DTYPE, dense_together
 
-DEVICES = ("cuda",)
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 LAG = 2.0**-23  # of a weight
-_broken: list[Exception] = []
-CAPACITY = 8  # sets of tensors with buffers of their own: gradients may come and go
 # How the work is cut, by the number of elements: few elements still fill the chip.
 SMALL = dict(chunk=4096, block=2048, warps=4)
 LARGE = dict(chunk=32768, block=2048, warps=4)
@@ -45,108 +40,17 @@ MANY = 1 << 25
 DECIDE = dict(BLOCK=1024, num_warps=8)
 
 
-@lru_cache
-def _kernels() -> Any:
-    """The Triton kernels, or None without Triton."""
-    if find_spec("triton") is None:
-        return None
-    from etalambda.optim import _adams_kernels
-
-    return _adams_kernels
-
-
-def find(optimizer: Any, active: list[Lists]) -> "SinglePass | None":
-    """The buffers for exactly these tensors, or None where stock operations must do."""
-    groups = [lists for lists in active if lists.params]
-    if not groups or not all(map(_asked_for, groups)) or _broken or _kernels() is None:
-        return None
-    own = optimizer.__dict__
-    kinds = {(g.group["amsgrad"], g.group["max_norm"]) for g in groups}
-    both = any(amsgrad and max_norm is not None for amsgrad, max_norm in kinds)
-    if len(kinds) > 1 or both or "_pending" in own or optimizer._layouts():
-        return None
-    plans, key = own.setdefault("_plans", {}), _key(groups)
-    plan = own.get("_plan")
-    if plan is None or plan.key != key:
-        plan = plans.get(key)
-        if plan is None:
-            if _capturing(groups[0].weights[0].device):
-                return None  # buffers are made by the steps that warm up
-            plan = _made(groups, key) if _suits(groups) else None
-            if plan is None:
-                return None
-            plans[key] = plan
-            for old in list(plans)[: max(0, len(plans) - CAPACITY)]:
-                if not plans[old].captured:
-                    del plans[old]
-        plan.stale = True
-    if not plan.fits(groups):
-        return None
-    own["_plan"] = plan
-    return plan
-
-
-def _made(groups: list[Lists], key: tuple[Any, ...]) -> "SinglePass | None":
-    """New buffers. Where Triton cannot compile (no C compiler, an old GPU) it is not tried again."""
-    try:
-        plan = SinglePass(groups, key)
-        plan.reseed()
-        return plan
-    except Exception as error:
-        warnings.warn(
-            f"AdamS takes torch's own operations, with the same results but slower: Triton failed "
-            f"with {type(error).__name__}: {error}",
-            stacklevel=6,
-        )
-        _broken.append(error)
-        return None
-
-
-def _asked_for(lists: Lists) -> bool:
-    group = lists.group
-    return (
-        lists.weights[0].device.type in DEVICES
-        and not torch.compiler.is_compiling()
-        and not group["differentiable"]
-        and (group["fused"] or (group["fused"] is None and group["foreach"] is None))
-        and not any(isinstance(b, Tensor) and b.device.type != "cpu" for b in group["betas"])
-    )
-
-
 def counts_on_device(lists: Lists) -> bool:
     """Whether the counters lie on the device; else they are numbers of the host."""
     return bool(lists.group["capturable"] or lists.group["fused"])
 
 
-def _key(groups: list[Lists]) -> tuple[Any, ...]:
-    """Where everything lies that a step reads and writes, gradients and host counters aside."""
-    parts: list[Any] = []
-    for lists in groups:
-        on_device = counts_on_device(lists)
-        columns = [lists.weights, *lists.buffers.values(), *([lists.steps] if on_device else [])]
-        parts += [id(lists.group), lists.group["maximize"], on_device]
-        parts += [tuple(map(Tensor.data_ptr, column)) for column in columns]
-    return tuple(parts)
-
-
-def _suits(groups: list[Lists]) -> bool:
-    home = groups[0].weights[0].device
-    for lists in groups:
-        steps = {(s.device, s.dtype) for s in lists.steps}
-        here = steps == {(home, torch.float32)} and len(set(map(id, lists.steps))) == len(lists.steps)
-        if {t.device for t in lists.weights} != {home} or counts_on_device(lists) and not here:
-            return False
-        if any(str(t.dtype).removeprefix("torch.") not in DTYPES for t in lists.weights):
-            return False
-    return _aligned(groups)
-
-
-def _aligned(groups: list[Lists]) -> bool:
+def aligned(groups: list[Lists]) -> bool:
     """Whether every gradient and buffer is laid out in memory as its weight, in one dtype."""
     return all(dense_together(x.pick([i])) for x in groups for i in range(len(x.weights)))
 
 
-def _capturing(device: torch.device) -> bool:
+def capturing(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
@@ -155,7 +59,7 @@ class SinglePass:
 
     def __init__(self, groups: list[Lists], key: tuple[Any, ...]) -> None:
         self.key, self.stale, self.captured = key, True, False
-        self.kernels: Any = _kernels()
+        self.kernels: Any = import_module("etalambda.optim._adams_kernels")
         weights = [w for lists in groups for w in lists.weights]
         self.home = home = weights[0].device
         self.dtypes = list(map(DTYPE, weights))
@@ -184,6 +88,8 @@ class SinglePass:
         self.v_mean = self.dial[6]
         self.grads = torch.zeros(count, dtype=torch.int64, device=home)
         self.pointers: list[int] | None = None
+        several = home.type == "cuda" and torch.cuda.device_count() > 1
+        self.guard: Any = torch.cuda.device(home) if several else nullcontext()
         self.frozen: list[Tensor] = []  # tables of gradients that a graph reads
 
     def _cut(self, numels: list[int], kinds: list[tuple[torch.dtype, bool]]) -> None:
@@ -220,26 +126,34 @@ class SinglePass:
         grads = [g for lists in groups for g in lists.grads]
         if self.contiguous and all(map(Tensor.is_contiguous, grads)):
             return list(map(DTYPE, grads)) == self.dtypes
-        return _aligned(groups)
+        return aligned(groups)
 
     def reseed(self) -> None:
         """Measure Σv anew and start without a lag: a run that is resumed from here does so too."""
         column = self.kernels.MAX_EXP_AVG_SQ if self.amsgrad else self.kernels.EXP_AVG_SQ
-        self._sums(self.sums, "v", column.value, True, None)
+        with self.guard:
+            self._sums(self.sums, "v", column.value, True, None)
         self.coefs[:, 3:].zero_()
         self.dial[0].fill_(1.0)
         self.stale = False
 
     def step(self, groups: list[Lists], scale: Tensor | None, found_inf: Tensor | None) -> None:
         """Take one step."""
-        capturing = _capturing(self.home)
-        self.captured |= capturing
-        self._set_grads([g for lists in groups for g in lists.grads], capturing)
-        self._set_hyper([lists.group for lists in groups], capturing)
+        recording = capturing(self.home)
+        self.captured |= recording
+        self._set_grads([g for lists in groups for g in lists.grads], recording)
+        self._set_hyper([lists.group for lists in groups], recording)
         self._set_ages(groups)
         if self.stale:
             self.reseed()
-        clip = groups[0].group["max_norm"] is not None
+        with self.guard:
+            self._launch(groups[0].group["max_norm"] is not None, scale, found_inf)
+        for lists in groups:
+            if not counts_on_device(lists):
+                advance_steps(lists)
+        self.counters = [s for lists in groups for s in lists.steps]
+
+    def _launch(self, clip: bool, scale: Tensor | None, found_inf: Tensor | None) -> None:
         what = "peak" if self.amsgrad else "g2"
         if self.bundles:
             column = self.kernels.EXP_AVG_SQ.value
@@ -256,10 +170,6 @@ class SinglePass:
                 self.dial, self.sums, first, AMSGRAD=self.amsgrad, MAXIMIZE=maximize,
                 **self._cutting(dtype),
             )  # fmt: skip
-        for lists in groups:
-            if not counts_on_device(lists):
-                advance_steps(lists)
-        self.counters = [s for lists in groups for s in lists.steps]
 
     def _cutting(self, dtype: torch.dtype) -> dict[str, Any]:
         tl = self.kernels.tl
@@ -279,21 +189,21 @@ class SinglePass:
 
     # --- what changes from step to step, written without a wait ---------------------------------
 
-    def _set_grads(self, grads: Sequence[Tensor], capturing: bool) -> None:
+    def _set_grads(self, grads: Sequence[Tensor], recording: bool) -> None:
         """Addresses travel as kernel arguments: a copy from the host would wait for the device."""
         pointers = [g.data_ptr() for g in grads]
         if pointers != self.pointers:
-            if capturing or any(self.grads is t for t in self.frozen):
+            if recording or any(self.grads is t for t in self.frozen):
                 self.grads = torch.zeros(len(grads), dtype=torch.int64, device=self.home)
             else:
                 self.grads.zero_()
             torch._foreach_add_(list(self.grads.unbind()), pointers)
             # What a capture records has not run: the next eager step writes a table of its own.
-            self.pointers = None if capturing else pointers
-        if capturing:
+            self.pointers = None if recording else pointers
+        if recording:
             self.frozen.append(self.grads)
 
-    def _set_hyper(self, groups: list[dict[str, Any]], capturing: bool) -> None:
+    def _set_hyper(self, groups: list[dict[str, Any]], recording: bool) -> None:
         for cells, known, group in zip(self.cells, self.known, groups):
             values = [group[name] for name in ("lr", "weight_decay", "eps", "power")]
             for column, value in enumerate([*values[:2], *group["betas"], *values[2:]]):
@@ -302,13 +212,13 @@ class SinglePass:
                     known[column] = float("nan")
                     continue
                 value = as_float(value)
-                if capturing or known[column] != value:
+                if recording or known[column] != value:
                     cells[column].fill_(value)
-                    known[column] = float("nan") if capturing else value
+                    known[column] = float("nan") if recording else value
         limit = groups[0]["max_norm"]
-        if limit is not None and (capturing or limit != self.limit):
+        if limit is not None and (recording or limit != self.limit):
             self.max_norm.fill_(limit)
-            self.limit = float("nan") if capturing else limit
+            self.limit = float("nan") if recording else limit
 
     def _set_ages(self, groups: list[Lists]) -> None:
         """Copy counters that the host keeps, if others than ours are there."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from etalambda.optim import _adams_single_pass
+from etalambda.optim import _adams_plans
 from etalambda.optim._adams_device import Device, engines
 from etalambda.optim._adams_engines import Engine, _multi_tensor_adams  # noqa: F401
 from etalambda.optim._base import FLAGS, Lists, as_float
@@ -53,12 +53,12 @@ class AdamS(Whole):
         amsgrad: Use the running maximum of v, Algorithm 6.
         power: p in eq. (11). 0 gives AdamW.
         max_norm: Clip the gradients' joint norm to this, as ``clip_grad_norm_`` before the step,
-            at no extra pass. The fused paths then leave clipped gradients in ``p.grad``.
+            at no extra pass. torch's fused kernel then leaves clipped gradients in ``p.grad``.
         process_group: For parameters that are plain local shards (FSDP1, ZeRO): the ranks that
             hold the rest. v̄ is reduced over it. DTensors need none.
         maximize: Climb instead of descend.
         foreach, fused: Force or forbid an implementation; None takes the fastest. On the CPU that
-            is torch's fused kernel, on an accelerator foreach.
+            is torch's fused kernel, on CUDA one of our own (Triton), elsewhere foreach.
         capturable: Keep the step on the device, for CUDA graphs.
         differentiable: Let autograd see the step.
 
@@ -146,7 +146,7 @@ class AdamS(Whole):
 
     def _update(self, active: list[Lists]) -> None:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        plan = _adams_single_pass.find(self, active)
+        plan = _adams_plans.find(self, active)
         if plan is not None:
             self._take_single_pass(plan, active, scale, found_inf)
             return
@@ -171,7 +171,7 @@ class AdamS(Whole):
         self, plan: Any, active: list[Lists], scale: Tensor | None, found_inf: Tensor | None
     ) -> None:
         groups = [lists for lists in active if lists.params]
-        on_host = not all(map(_adams_single_pass.counts_on_device, groups))
+        on_host = not all(map(_adams_plans.counts_on_device, groups))
         if on_host and found_inf is not None and as_float(found_inf):
             return
         plan.step(groups, scale, found_inf)

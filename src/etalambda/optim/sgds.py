@@ -107,6 +107,10 @@ class SGDW(Base):
     def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
+    def _new_step(self, p: Tensor, group: dict[str, Any], value: float) -> Tensor:
+        # On the host, also with ``fused``: whether a step is the first decides the kernel's call.
+        return super()._new_step(p, group | dict(fused=None), value)
+
     def _factors(self, lists: Lists) -> list[Any]:
         """What multiplies λ, one number a tensor."""
         return [1.0] * len(lists.params)
@@ -136,8 +140,9 @@ class SGDW(Base):
             return Pure
         fused, foreach = group["fused"], group["foreach"]
         if fused is None and foreach is None:
-            fused = lists.weights[0].device.type == "cpu"
-            foreach = not fused and not isinstance(group["lr"], Tensor)
+            where, live = lists.weights[0].device.type, isinstance(group["lr"], Tensor)
+            fused = where == "cpu" or (where == "cuda" and not live)
+            foreach = not fused and not live
         if fused and hasattr(torch, "_fused_sgd_"):
             # Asked for by name, the kernel shows the paper's buffers in `state` at any time.
             return Plain if group["fused"] else Mapped
@@ -213,6 +218,7 @@ class SGDW(Base):
                 own.clear()
             elif own:  # torch's SGD counts no steps: such a buffer counts as old
                 own.setdefault("step", torch.tensor(float("inf")))
+                own["step"] = own["step"].cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """torch's state, the momentum buffers in the form of the paper."""
