@@ -1,9 +1,12 @@
-"""The two experiments behind the advice: the predicted clock and the regret of each rule."""
+"""The experiments behind the advice: the predicted clock, the regret of each rule, the gradient."""
 
-import json
 import math
 
-from etalambda.lab.experiments import clock_prediction, regret
+import pytest
+
+from etalambda.lab import records
+from etalambda.lab.experiments import clock_prediction, gradient_norm, regret
+from etalambda.lab.experiments.parts import rows_of
 
 
 def test_a_perfect_clock_is_predicted_exactly():
@@ -33,42 +36,77 @@ def test_a_plan_that_never_arrives_is_counted():
     by_name = {line["plan"]: line for line in clock_prediction.predict(config, rows)}
     assert by_name["up 0 to 0.8"]["never"] == 1
     assert math.isnan(by_name["up 0 to 0.8"]["error"])
+    shown = {row[0]: row for row in clock_prediction.table(config, by_name.values()).rows}
+    assert shown["up 0 to 0.8"][2:] == ("0 of 1", "2325", "–")
 
 
-def test_the_clock_runs_and_writes(tmp_path, capsys):
-    config = clock_prediction.Config(p=5, steps=20, seeds=1, every=10)
-    clock_prediction.main(config, tmp_path)
-    found = json.loads((tmp_path / "lr-0.003.json").read_text())
-    assert len(found["runs"]) == 9
+def test_the_clock_is_recorded_and_goes_on_where_it_stopped(tmp_path, capsys):
+    config = clock_prediction.Config(p=5, steps=20, seeds=2, every=10)
+    with records.open_run(tmp_path / "run", vars(config), kind="clock_prediction") as record:
+        record.add("seed=0", runs=_never(0))  # and then it was killed
+    clock_prediction.main(config, tmp_path / "run")
+    tables = records.read(tmp_path / "run").tables
+    assert len(tables["runs"]["plan"]) == 18
+    kept = [row for row in rows_of(tables["runs"]) if row["seed"] == 0]
+    assert all(row["K"] == 7.0 for row in kept)  # not trained again
+    assert len(tables["predictions"]["plan"]) == 9
     assert "lr 0.003" in capsys.readouterr().out
 
 
-def test_regret_runs_resumes_and_judges(tmp_path, capsys):
+def _never(seed):
+    names = list(clock_prediction.plans(20))
+    return dict(plan=names, seed=[seed] * 9, step=[math.nan] * 9, K=[7.0] * 9)
+
+
+def test_regret_is_recorded_and_a_finished_run_is_only_read(tmp_path, capsys):
     config = regret.Config(epochs=(1,), seeds=1, only="mlp sgd, clean")
-    regret.main(config, tmp_path)
-    (path,) = tmp_path.glob("mlp-*.json")
-    before = path.read_text()
-    found = json.loads(before)
-    assert found["regrets"]["default"]["weight_decay"] == 0
-    assert len(found["runs"]) >= 14
-    regret.main(config, tmp_path)
-    assert path.read_text() == before
-    assert "median" in capsys.readouterr().out
+    regret.main(config, tmp_path / "run")
+    printed = capsys.readouterr().out
+    tables = records.read(tmp_path / "run").tables
+    assert len(tables["runs"]["seed"]) >= 14
+    default = next(row for row in rows_of(tables["regrets"]) if row["rule"] == "default")
+    assert default["weight_decay"] == 0
+    assert (default["task"], default["epochs"]) == ("mlp sgd, clean", 1)
+    before = (tmp_path / "run" / "runs.parquet").stat().st_mtime_ns
+    regret.main(config, tmp_path / "run")
+    assert (tmp_path / "run" / "runs.parquet").stat().st_mtime_ns == before
+    assert capsys.readouterr().out == printed
+    assert "may be default" in printed
 
 
-def result(**regrets):
-    return dict(regrets={name: dict(regret=value) for name, value in regrets.items()})
+def lines(*settings):
+    return [
+        dict(task=f"task {i}", epochs=1, rule=rule, regret=value)
+        for i, found in enumerate(settings)
+        for rule, value in found.items()
+    ]
 
 
 def test_the_verdict_follows_the_rule_that_was_decided_beforehand():
-    results = [
-        result(default=0.04, good=0.005, wild=0.3, some=0.01),
-        result(default=0.02, good=-0.001, wild=0.0, some=0.02),
-        result(default=0.06, good=0.002, wild=0.5),
-    ]
-    found = regret.verdict(results)
-    assert found["median_gap"] == 0.04
-    assert found["rules"]["good"]["may_be_default"]
-    assert not found["rules"]["wild"]["may_be_default"]
-    assert found["rules"]["wild"]["worst"] == 2
-    assert not found["rules"]["some"]["may_be_default"]  # it does not always apply
+    found = regret.verdict(
+        lines(
+            dict(default=0.04, good=0.005, wild=0.3, some=0.01),
+            dict(default=0.02, good=-0.001, wild=0.0, some=0.02),
+            dict(default=0.06, good=0.002, wild=0.5),
+        )
+    )
+    by_rule = {row["rule"]: row for row in found}
+    assert by_rule["default"]["median"] == 0.04
+    assert by_rule["good"]["may_be_default"]
+    assert not by_rule["wild"]["may_be_default"]
+    assert by_rule["wild"]["worst"] == 2
+    assert not by_rule["some"]["may_be_default"]  # it does not always apply
+
+
+def test_a_task_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no task has 'lstm' in its name; they are: mlp sgd"):
+        regret.Config(only="lstm")
+
+
+def test_gradient_norms_print_every_plan(tmp_path, capsys):
+    config = gradient_norm.GradientNormConfig(
+        steps=40, seeds=2, width=16, depth=1, context=8, budget=2.0
+    )
+    gradient_norm.main(config, tmp_path / "run")
+    printed = capsys.readouterr().out
+    assert all(plan in printed for plan in gradient_norm.PLANS)

@@ -4,29 +4,41 @@ The budget at which the network generalizes is measured at constant λ = 0.4 (th
 seeds). For eight other plans the predicted step is the first at which the plan has spent it; the
 error is that step over the measured one, minus 1. Nothing of the other plans is used.
 
-Run: ``python -m etalambda.lab.experiments.clock_prediction --out docs/evidence/clock-prediction``.
-In the results a step or error is null where a plan never arrived or never spends the budget.
+Run: ``python -m etalambda.lab.experiments.clock_prediction --out runs/clock-prediction --lr 3e-3``.
+
+Tables: ``runs`` (plan, seed, step, K) and ``predictions``, one line a plan. A step or error is NaN
+where a plan never arrived, and a predicted step infinite where it never spends the budget.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import arg
 
 from etalambda._common import check_positive
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine import Trial, train
+from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.clock import BETAS, THERE
+from etalambda.lab.experiments.parts import (
+    Progress,
+    Tables,
+    columns,
+    record_all,
+    recorded,
+    rows_of,
+)
 from etalambda.lab.models import Quadratic
+from etalambda.lab.records import Run, read
+from etalambda.lab.report.tables import Table, number
 from etalambda.lab.statistics import mean_sd
 from etalambda.lab.tasks import Modular
 from etalambda.schedule import cosine, cosine_restarts, linear
-from etalambda.suggest.findings import plain
 from etalambda.theory.plan import DecayBudget
 
 Rules = dict[str, Callable[[int], float]]
@@ -72,12 +84,31 @@ class Config:
         check_positive(lr=self.lr, scale=self.scale)
 
 
-def measure(config: Config) -> list[dict[str, Any]]:
-    """Train every plan and seed together; step and K at 95 % test accuracy, NaN if never."""
+def run(config: Config, record: Run, progress: Progress) -> None:
+    """Train the nine plans with every seed, then predict; parts that are recorded are skipped.
+
+    Args:
+        config: The experiment.
+        record: The open record.
+        progress: Called with (parts done, parts, text).
+    """
+    jobs = {f"seed={seed}": _job(config, seed) for seed in range(config.seeds)}
+    record_all(record, jobs, progress, f"clock prediction, lr {config.lr:g}")
+    if "predictions" not in record.done:
+        seen = rows_of(read(record.folder).tables["runs"])
+        record.add("predictions", predictions=columns(predict(config, seen)))
+    record.finish()
+
+
+def _job(config: Config, seed: int) -> Callable[[Tick], Tables]:
+    return lambda tick: {"runs": columns(measure(config, seed, tick))}
+
+
+def measure(config: Config, seed: int, tick: Tick) -> list[dict[str, Any]]:
+    """Train every plan with one seed; step and K at 95 % test accuracy, NaN if never."""
     task, named = Modular(config.p), plans(config.steps, config.scale)
-    pairs = [(name, seed) for name in named for seed in range(config.seeds)]
-    trials = [Trial(seed, config.lr, named[name][0], rules=named[name][1]) for name, seed in pairs]
-    found = [dict(plan=name, seed=seed, step=math.nan, K=math.nan) for name, seed in pairs]
+    trials = [Trial(seed, config.lr, decay, rules=rules) for decay, rules in named.values()]
+    found = [dict(plan=name, seed=seed, step=math.nan, K=math.nan) for name in named]
     for seen in train(
         lambda: Quadratic(config.p),
         task.batches,
@@ -88,22 +119,24 @@ def measure(config: Config) -> list[dict[str, Any]]:
         betas=BETAS,
         chunk=len(trials),
     ):
-        _, accuracy = task.accuracy(seen.predict(task.pairs), [seed for _, seed in pairs])
+        _, accuracy = task.accuracy(seen.predict(task.pairs), [seed] * len(trials))
         for row, reached, spent in zip(found, accuracy.tolist(), seen.K.tolist()):
             if reached >= THERE and math.isnan(row["step"]):
                 row.update(step=float(seen.step), K=spent)
-        print(f"\r{seen.step}/{config.steps}", end="", file=sys.stderr, flush=True)
+        tick(seen.step / config.steps)
         if all(not math.isnan(row["step"]) for row in found):
             break
     return found
 
 
-def predict(config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def predict(config: Config, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One line a plan: measured and predicted step, and the error of the prediction."""
-    by_plan = {name: [r for r in rows if r["plan"] == name] for name in plans(config.steps)}
+    named, by_plan = plans(config.steps, config.scale), {}
+    for row in rows:
+        by_plan.setdefault(row["plan"], []).append(row)
     needed, spread, n = mean_sd([r["K"] for r in by_plan[REFERENCE]])
     lines = []
-    for name, (decay, rules) in plans(config.steps, config.scale).items():
+    for name, (decay, rules) in named.items():
         lr_rule, decay_rule = rules.get("lr"), rules.get("weight_decay")
         plan = DecayBudget.of(
             "adamw",
@@ -133,35 +166,37 @@ def predict(config: Config, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return lines
 
 
-def main(config: Config, out: Path) -> None:
-    """Train, predict, print and write ``<out>/lr-<lr>.json``.
+def table(config: Config, lines: Iterable[dict[str, Any]]) -> Table:
+    """The predictions for the terminal."""
+    lines = list(lines)
+    rows = [
+        (
+            line["plan"],
+            f"{number(line['measured'])} ± {number(line['sd'])}",
+            f"{line['n']} of {line['n'] + line['never']}",
+            number(line["predicted"]),
+            f"{line['error']:+.0%}" if math.isfinite(line["error"]) else "–",
+        )
+        for line in lines
+    ]
+    title = f"lr {config.lr:g}: K = {lines[0]['K_reference']:.2f} at {REFERENCE}"
+    return Table(title, ("plan", "step at 95 %", "arrived", "predicted", "error"), rows)
+
+
+def main(config: Annotated[Config, arg(name="")], out: Path) -> None:
+    """Train, predict and print; what ``out`` holds already is not trained again.
 
     Args:
         config: The experiment.
-        out: Folder of the results.
+        out: Run folder.
     """
-    rows = measure(config)
-    lines = predict(config, rows)
-    out.mkdir(parents=True, exist_ok=True)
-    result = dict(
-        config=asdict(config),
-        predictions=[{key: plain(value) for key, value in line.items()} for line in lines],
-        runs=[{key: plain(value) for key, value in row.items()} for row in rows],
-    )
-    scale = f"-scale-{config.scale:g}" if config.scale != 1 else ""
-    text = json.dumps(result, indent=1, allow_nan=False)
-    (out / f"lr-{config.lr:g}{scale}.json").write_text(text)
-    print(f"\nlr {config.lr:g}: K = {lines[0]['K_reference']:.2f} at {REFERENCE}")
-    for line in lines:
-        print(
-            f"{line['plan']:24} measured {line['measured']:7.0f} ± {line['sd']:5.0f} "
-            f"(n {line['n']}) predicted {line['predicted']:7.0f} error {line['error']:+.0%}"
-        )
+    from etalambda.lab.console import print_table
+
+    data = recorded("clock_prediction", run, config, out)
+    print_table(table(config, rows_of(data.tables["predictions"])))
 
 
 if __name__ == "__main__":
-    import torch
     import tyro
 
-    torch.set_num_threads(1)
     tyro.cli(main)

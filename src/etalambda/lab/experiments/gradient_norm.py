@@ -8,6 +8,8 @@ A small character GPT under AdamW, lr falling linearly to 0, at one decay budget
 ``constant`` λ, ``matched`` on every decayed matrix, and ``none``. Paired by seed: one
 initialization and one data order a seed for all plans.
 
+Run: ``python -m etalambda.lab.experiments.gradient_norm --out runs/gradient-norm --text FILE``.
+
 Tables: ``metrics`` (plan, seed, step, K, lr, weight_decay, loss, gradient_norm, norm) and
 ``summary`` (plan, seed, rise, validation), where rise is the mean gradient norm of the last 5 % of
 the steps over that of the middle fifth.
@@ -17,19 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
+from tyro.conf import arg
 
 from etalambda._common import check_positive
 from etalambda.diagnose import Monitor, every, weight_norms
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine.pool import Tick
-from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all
+from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all, recorded
 from etalambda.lab.models.gpt import GPT
 from etalambda.lab.models.stacked import seeded
 from etalambda.lab.records import Run
+from etalambda.lab.report.tables import Table
+from etalambda.lab.statistics import mean_sd
 from etalambda.lab.tasks.text import Characters
 from etalambda.schedule import Scheduler, linear, param_groups, tie
 
@@ -144,10 +151,34 @@ def train(
     return rows, float(validation)
 
 
-def _gradient_norm(matrices: list[torch.nn.Parameter]) -> torch.Tensor:
-    return torch.nn.utils.get_total_norm([p.grad for p in matrices if p.grad is not None])
-
-
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A monitor's row with the decayed group's K under its plain name."""
     return {"K" if name == "K/0" else name: v for name, v in row.items() if name != "K/1"}
+
+
+def table(summary: dict[str, np.ndarray]) -> Table:
+    """Rise and validation loss of each plan, mean ± sd over the seeds."""
+    rows = []
+    for plan in PLANS:
+        ours = summary["plan"] == plan
+        cells = [mean_sd(summary[name][ours]) for name in ("rise", "validation")]
+        rows.append((plan, *(f"{mean:.3f} ± {sd:.3f}" for mean, sd, _ in cells), str(cells[0][2])))
+    return Table("gradient norm at the end", ("plan", "rise", "validation loss", "n"), rows)
+
+
+def main(config: Annotated[GradientNormConfig, arg(name="")], out: Path) -> None:
+    """Train what ``out`` lacks and print the rise of every plan.
+
+    Args:
+        config: The experiment.
+        out: Run folder.
+    """
+    from etalambda.lab.console import print_table
+
+    print_table(table(recorded("gradient_norm", run, config, out).tables["summary"]))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)

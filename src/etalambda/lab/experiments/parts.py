@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from etalambda.lab.engine.pool import Tick, run_jobs
-from etalambda.lab.records import Run
+from etalambda.lab.records import Run, RunData, open_run, read
 
 Progress = Callable[[float, float, str], Any]
 Tables = dict[str, dict[str, np.ndarray]]
@@ -37,6 +39,32 @@ def record_all(
     done = run_jobs(left, progress=lambda n: progress(before + n, total, text), workers=workers)
     for name, tables in done:
         run.add(name, **tables)
+
+
+def recorded(
+    kind: str, run: Callable[[Any, Run, Progress], None], config: Any, out: Path
+) -> RunData:
+    """Run an experiment that has no command of its own into ``out``, and return its record.
+
+    With a progress bar; a finished run is read, one that was stopped goes on.
+    """
+    from etalambda.lab.console import progress_bar
+
+    with open_run(out, asdict(config), kind=kind) as record:
+        if not record.finished:
+            with progress_bar(kind) as progress:
+                run(config, record, progress)
+    return read(out)
+
+
+def rows_of(table: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """A table's rows as dicts of Python's own values: what `columns` was made from.
+
+    >>> list(rows_of({"step": np.array([0, 5]), "K": np.array([1.0, 2.0])}))
+    [{'step': 0, 'K': 1.0}, {'step': 5, 'K': 2.0}]
+    """
+    for values in zip(*(column.tolist() for column in table.values())):
+        yield dict(zip(table, values))
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:

@@ -10,24 +10,39 @@ A regret below 0 is possible: the best λ is chosen on validation images. Decide
 may become the default of `suggest` if its median regret over tasks and lengths is below a quarter
 of the median gap between torch's default and the best, and it is never the worst rule.
 
-Run: ``python -m etalambda.lab.experiments.regret --out docs/evidence/regret``.
+Run: ``python -m etalambda.lab.experiments.regret --out runs/regret``.
+
+Tables: ``runs`` (task, epochs, weight_decay, seed, K, val, test), ``best`` (task, epochs,
+weight_decay, test, K, on_border), ``regrets`` (task, epochs, rule, weight_decay, K, regret, sd, n)
+and ``verdict`` (rule, median, maximum, n, worst, may_be_default). Errors are shares.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import arg
 
 from etalambda.lab.configs import check_counts, log_grid
 from etalambda.lab.engine import Trial, train
-from etalambda.lab.experiments.parts import HYPER
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.experiments.parts import (
+    HYPER,
+    Progress,
+    Tables,
+    columns,
+    record_all,
+    recorded,
+    rows_of,
+)
 from etalambda.lab.models import MODELS
+from etalambda.lab.records import Run, read
+from etalambda.lab.report.tables import Table
 from etalambda.lab.tasks import Digits
 from etalambda.lab.tasks.digits import SIZES, error
 from etalambda.schedule import cosine
@@ -72,6 +87,30 @@ class Config:
 
     def __post_init__(self) -> None:
         check_counts(seeds=self.seeds, batch_size=self.batch_size)
+        if not any(self.only in task.name for task in TASKS):
+            names = "; ".join(task.name for task in TASKS)
+            raise ValueError(f"no task has {self.only!r} in its name; they are: {names}")
+
+
+def run(config: Config, record: Run, progress: Progress) -> None:
+    """Train the grid and every rule's λ on each task and length, then judge the rules.
+
+    Args:
+        config: The experiment.
+        record: The open record; parts that it holds are skipped.
+        progress: Called with (parts done, parts, text).
+    """
+    jobs = {
+        f"{task.name.replace(',', '').replace(' ', '-')}-{epochs}": _job(config, task, epochs)
+        for task in TASKS
+        for epochs in config.epochs
+        if config.only in task.name
+    }
+    record_all(record, jobs, progress, "regret")
+    if "verdict" not in record.done:
+        lines = rows_of(read(record.folder).tables["regrets"])
+        record.add("verdict", verdict=columns(verdict(lines)))
+    record.finish()
 
 
 def predictions(task: Task, epochs: int, config: Config) -> dict[str, float]:
@@ -91,7 +130,20 @@ def predictions(task: Task, epochs: int, config: Config) -> dict[str, float]:
     return {"default": DEFAULTS[task.optimizer]} | rules
 
 
-def errors(task: Task, epochs: int, decays: list[float], config: Config) -> list[dict[str, Any]]:
+def _job(config: Config, task: Task, epochs: int) -> Callable[[Tick], Tables]:
+    def job(tick: Tick) -> Tables:
+        rules = predictions(task, epochs, config)
+        runs = errors(task, epochs, sorted({0.0, *task.grid, *rules.values()}), config, tick)
+        here = dict(task=task.name, epochs=epochs)
+        found = dict(runs=runs, best=[best(task, runs)], regrets=regrets(task, rules, runs))
+        return {name: columns([here | row for row in rows]) for name, rows in found.items()}
+
+    return job
+
+
+def errors(
+    task: Task, epochs: int, decays: Sequence[float], config: Config, tick: Tick
+) -> list[dict[str, Any]]:
     """Train every λ and seed together; a diverged network errs as often as a guess."""
     data = Digits(task.label_noise, config.batch_size)
     steps = epochs * data.steps_per_epoch
@@ -101,8 +153,7 @@ def errors(task: Task, epochs: int, decays: list[float], config: Config) -> list
         for decay in decays
         for seed in range(config.seeds)
     ]
-    last = None
-    for last in train(
+    for seen in train(
         MODELS[task.model],
         data.batches,
         trials,
@@ -112,138 +163,129 @@ def errors(task: Task, epochs: int, decays: list[float], config: Config) -> list
         **HYPER.get(task.optimizer, {}),
         chunk=len(trials),
     ):
-        print(f"\r{task.name} {epochs} epochs: {last.step}/{steps} ", end="", file=sys.stderr)
-    assert last is not None
-    alive = last.alive.numpy()
-    val, test = (
-        np.where(alive, error(last.predict(data.x[part]), data.y[part]).numpy(), 0.9)
-        for part in ("val", "test")
-    )
-    return [
-        dict(
-            weight_decay=trial.weight_decay,
-            seed=trial.seed,
-            K=round(spent, 6),
-            val=round(v, 6),
-            test=round(t, 6),
+        tick(seen.step / steps)
+        if seen.step < steps:
+            continue
+        alive = seen.alive.numpy()
+        val, test = (
+            np.where(alive, error(seen.predict(data.x[part]), data.y[part]).numpy(), 0.9)
+            for part in ("val", "test")
         )
-        for trial, spent, v, t in zip(trials, last.K.tolist(), val.tolist(), test.tolist())
-    ]
+        return [
+            dict(weight_decay=trial.weight_decay, seed=trial.seed, K=spent, val=v, test=t)
+            for trial, spent, v, t in zip(trials, seen.K.tolist(), val.tolist(), test.tolist())
+        ]
+    raise RuntimeError(f"training ended before its last step, {steps}")
 
 
-def one(
-    task: Task, epochs: int, config: Config, known: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    """Grid and rules of one task and length, and the regret of each rule.
+def mean(runs: Sequence[dict[str, Any]], decay: float, column: str) -> float:
+    """The mean of a column over the seeds of one λ."""
+    return float(np.mean([run[column] for run in runs if run["weight_decay"] == decay]))
 
-    ``known`` runs are not trained again: only λ that they lack, as after a change of the rules.
-    """
-    rules, runs = predictions(task, epochs, config), list(known or ())
-    there = {run["weight_decay"] for run in runs}
-    missing = sorted({0.0, *task.grid, *rules.values()} - there)
-    runs += errors(task, epochs, missing, config) if missing else []
-    cells = {decay: [r for r in runs if r["weight_decay"] == decay] for decay in {*there, *missing}}
 
-    def mean(decay: float, part: str) -> float:
-        return float(np.mean([run[part] for run in cells[decay]]))
+def best(task: Task, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The grid's λ with the lowest validation error. At the grid's end it may lie beyond."""
+    decay = min((0.0, *task.grid), key=lambda one: mean(runs, one, "val"))
+    seen = {column: mean(runs, decay, column) for column in ("test", "K")}
+    return dict(weight_decay=decay, on_border=decay == task.grid[-1]) | seen
 
-    best = min((0.0, *task.grid), key=lambda decay: mean(decay, "val"))
-    base = [run["test"] for run in cells[best]]
-    regrets = {}
+
+def regrets(
+    task: Task, rules: dict[str, float], runs: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Test error at each rule's λ minus that at the grid's best, paired by seed."""
+
+    def tests(decay: float) -> list[float]:
+        return [run["test"] for run in runs if run["weight_decay"] == decay]
+
+    base = tests(best(task, runs)["weight_decay"])
+    lines = []
     for name, decay in rules.items():
-        gaps = np.subtract([run["test"] for run in cells[decay]], base)
-        regrets[name] = dict(
-            weight_decay=decay,
-            K=mean(decay, "K"),
-            regret=float(gaps.mean()),
-            sd=float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan,
-            n=len(gaps),
+        gaps = np.subtract(tests(decay), base)
+        lines.append(
+            dict(
+                rule=name,
+                weight_decay=decay,
+                K=mean(runs, decay, "K"),
+                regret=float(gaps.mean()),
+                sd=float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan,
+                n=len(gaps),
+            )
         )
-    return dict(
-        task=asdict(task),
-        epochs=epochs,
-        best=dict(
-            weight_decay=best,
-            test=mean(best, "test"),
-            K=mean(best, "K"),
-            on_border=best == task.grid[-1],
-        ),
-        regrets=regrets,
-        runs=runs,
-    )
+    return lines
 
 
-def verdict(results: list[dict[str, Any]]) -> dict[str, Any]:
+def verdict(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Median regret of each rule, how often it is the worst, and who may be the default."""
-    names = list(dict.fromkeys(name for result in results for name in result["regrets"]))
-    table = {n: [r["regrets"][n]["regret"] for r in results if n in r["regrets"]] for n in names}
+    settings: dict[Any, dict[str, float]] = {}
+    for line in lines:
+        settings.setdefault((line["task"], line["epochs"]), {})[line["rule"]] = line["regret"]
+    table = {
+        name: [found[name] for found in settings.values() if name in found]
+        for name in dict.fromkeys(name for found in settings.values() for name in found)
+    }
     gap = float(np.median(table["default"]))
     worst = [
-        max((n for n in r["regrets"] if n != "default"), key=lambda n: r["regrets"][n]["regret"])
-        for r in results
+        max((name for name in found if name != "default"), key=found.__getitem__)
+        for found in settings.values()
     ]
-    return dict(
-        median_gap=gap,
-        rules={
-            name: dict(
-                median=float(np.median(values)),
-                maximum=float(np.max(values)),
-                n=len(values),
-                worst=worst.count(name),
-                may_be_default=name != "default"
-                and len(values) == len(results)
-                and float(np.median(values)) < gap / 4
-                and name not in worst,
-            )
-            for name, values in table.items()
-        },
-    )
+    return [
+        dict(
+            rule=name,
+            median=float(np.median(values)),
+            maximum=float(np.max(values)),
+            n=len(values),
+            worst=worst.count(name),
+            may_be_default=name != "default"
+            and len(values) == len(settings)
+            and float(np.median(values)) < gap / 4
+            and name not in worst,
+        )
+        for name, values in table.items()
+    ]
 
 
-def main(config: Config, out: Path) -> None:
-    """Train what ``out`` lacks, one file a task and length, then print the verdict.
+def tables(found: dict[str, Any]) -> list[Table]:
+    """Every regret and the verdict for the terminal, in points."""
+    lines, judged = list(rows_of(found["regrets"])), list(rows_of(found["verdict"]))
+    names = [row["rule"] for row in judged]
+    rows = []
+    for at in rows_of(found["best"]):
+        here = {
+            n["rule"]: n for n in lines if (n["task"], n["epochs"]) == (at["task"], at["epochs"])
+        }
+        cells = [f"{100 * here[n]['regret']:+.1f}" if n in here else "–" for n in names]
+        border = ", at the grid's end" if at["on_border"] else ""
+        rows.append((f"{at['task']}, {at['epochs']}", f"{at['K']:.2g}{border}", *cells))
+    ends = [
+        (
+            row["rule"],
+            *(f"{100 * row[part]:+.2f}" for part in ("median", "maximum")),
+            *(str(row[part]) for part in ("n", "worst")),
+            "yes" if row["may_be_default"] else "no",
+        )
+        for row in judged
+    ]
+    return [
+        Table("regret in points of test error", ("task, epochs", "best K", *names), rows),
+        Table("verdict", ("rule", "median", "largest", "n", "times worst", "may be default"), ends),
+    ]
+
+
+def main(config: Annotated[Config, arg(name="")], out: Path) -> None:
+    """Train what ``out`` lacks, one part a task and length, then print regrets and verdict.
 
     Args:
         config: The experiment.
-        out: Folder of the results; networks that are there are not trained again.
+        out: Run folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    results = []
-    for task in TASKS:
-        for epochs in config.epochs if config.only in task.name else ():
-            path = out / f"{task.name.replace(',', '').replace(' ', '-')}-{epochs}.json"
-            known = json.loads(path.read_text())["runs"] if path.exists() else []
-            results.append(one(task, epochs, config, known))
-            path.write_text(json.dumps(results[-1]))
-            report(results[-1])
-    found = verdict(results)
-    (out / "verdict.json").write_text(json.dumps(found, indent=1))
-    print(f"\ngap of torch's default: median {100 * found['median_gap']:.2f} points")
-    for name, line in found["rules"].items():
-        print(
-            f"{name:18} median {100 * line['median']:+6.2f} max {100 * line['maximum']:+6.2f} "
-            f"(n {line['n']}) worst {line['worst']} times, default: {line['may_be_default']}"
-        )
+    from etalambda.lab.console import print_table
 
-
-def report(result: dict[str, Any]) -> None:
-    """One line a rule on the terminal."""
-    best = result["best"]
-    print(
-        f"\n{result['task']['name']}, {result['epochs']} epochs: best λ {best['weight_decay']:g} "
-        f"(K {best['K']:.2g}) errs {100 * best['test']:.2f} %"
-        + (" ON THE BORDER" if best["on_border"] else "")
-    )
-    for name, line in result["regrets"].items():
-        print(
-            f"  {name:18} λ {line['weight_decay']:<9.3g} K {line['K']:<7.3g} "
-            f"regret {100 * line['regret']:+.2f} ± {100 * line['sd']:.2f} points"
-        )
+    for table in tables(recorded("regret", run, config, out).tables):
+        print_table(table)
 
 
 if __name__ == "__main__":
-    import torch
     import tyro
 
-    torch.set_num_threads(1)
     tyro.cli(main)
