@@ -178,6 +178,12 @@ def test_stable_decay_before_its_first_step_is_unknown_not_wrong():
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+def test_adamws_decay_given_to_adams_is_noticed_before_training():
+    wrong, right = (el.AdamS(MATRICES, lr=1e-3, weight_decay=decay) for decay in (0.5, 5e-4))
+    assert "SCALE" in codes(el.audit(NET, wrong, steps=10_000))
+    assert "SCALE" not in codes(el.audit(NET, right, steps=10_000))
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -60,6 +60,11 @@ PAIRS = {
         course(lr=linear(0.01), wd=0.5, grad_norm=lambda s: 1 + 0.2 * s),
         {},
     ),
+    "L2-IN-ADAM": (
+        course(lr=1e-3, weight_decay=0.01),
+        course(lr=1e-3, weight_decay=0.0),
+        dict(optimizer="adam"),
+    ),
     "V-MEAN": (
         course(lr=1e-3, wd=5e-4, v_mean=lambda s: 10 ** (-4 - 10 * s)),
         course(lr=1e-3, wd=5e-4, v_mean=lambda s: 10 ** (-4 - 2 * s)),
@@ -82,6 +87,21 @@ def test_a_decay_that_rises_from_0_everywhere_is_a_schedule():
 def test_reverse_scale_l2s_number_in_adamw():
     assert "SCALE" in codes(course(lr=1e-3, weight_decay=5e-4))
     assert "SCALE" not in codes(course(lr=1e-3, weight_decay=0.5))
+
+
+def test_a_rise_inside_the_noise_is_no_finding():
+    columns = dict(lr=linear(0.01), wd=0.5)
+    loud = course(**columns, grad_norm=lambda s: (1 + 0.5 * (s > 0.9)) * (1 + math.sin(400 * s)))
+    still = course(**columns, grad_norm=lambda s: (1 + 0.5 * (s > 0.9)) * (1 + 0.1 * math.sin(s)))
+    assert codes(loud) == []
+    assert codes(still) == ["GRAD-RISE"]
+
+
+def test_the_optimizer_named_by_the_caller_wins_over_the_log():
+    rows = course(lr=1e-3, weight_decay=0.5, **{"optimizer/0": "AdamS"})
+    assert Trace.of(rows).form("0") == "stable"
+    assert Trace.of(rows, optimizer="adamw").form("0") == "plain"
+    assert Trace.of(course(lr=1e-3, optimizer="NobodyKnows")).optimizer == "adamw"
 
 
 def wave(share):

@@ -156,6 +156,9 @@ def _judge(row: Row, group: dict[str, Any], exempt: dict[int, str], steps: int) 
             rules.excess(where, row.budget, row.rate, ask),
             rules.groups(where, wrong, _rebuilt(row, group)),
         ]
+        if row.form == "stable":  # elsewhere INERT says it
+            entry = 'group["weight_decay"]'
+            hit += [rules.scale(where, row.form, row.weight_decay, row.lr, row.budget, entry)]
     return [finding for finding in hit if finding]
 
 

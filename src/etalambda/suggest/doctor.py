@@ -14,11 +14,13 @@ from torch.optim import Optimizer
 
 from etalambda._common import as_optimizers
 from etalambda.diagnose import Monitor, every, stats
+from etalambda.diagnose.decay import decay_form
 from etalambda.diagnose.rehearsal import unwrapped
 from etalambda.suggest.auditing import audit
 from etalambda.suggest.findings import Finding, number, plain
 from etalambda.suggest.symptoms import SYMPTOMS
 from etalambda.suggest.trace import Trace, read_csv, read_events
+from etalambda.theory import budget
 
 SCRIPT = """\
 import etalambda as el
@@ -135,39 +137,40 @@ class Doctor:
         self._optimizers, self._steps = as_optimizers(optimizers), steps
         self._model = model
         audit(model, self._optimizers, steps)  # bad input is named now, not at the end
-        self._decays = [_decay(group) for group in self._groups()]
+        start = stats(self._optimizers).items()
+        self._start = {k: v for k, v in start if k.startswith(("weight_decay/", "norm/"))}
+        self._names = [_name(o, group) for o in self._optimizers for group in o.param_groups]
         self.monitor = Monitor(self._optimizers, every(interval), row=_row)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """What was measured so far, one row every ``interval`` steps."""
-        return [{k.removeprefix("row/"): v for k, v in row.items()} for row in self.monitor.rows]
+        names = {f"optimizer/{i}": name for i, name in enumerate(self._names)}
+        rows = self.monitor.rows
+        return [{k.removeprefix("row/"): v for k, v in row.items()} | names for row in rows]
 
     def report(self) -> Report:
         """The diagnosis at this point of the run."""
         sick = [f for f in self._audit() if f.code in ("GROUPS", "L2-IN-ADAM")]
         if not self.rows:
             return Report("live run, before its first measurement", {}, tuple(sick))
-        first = unwrapped(self._optimizers[0])
-        name = type(first).__name__.lower()
-        trace = Trace.of(
-            self._from_the_start(),
-            optimizer=name if _is_known(name) else "adamw",
-            total_steps=self._steps,
-            name="live run",
-        )
+        rows = self._from_the_start()
+        trace = Trace.of(rows, total_steps=self._steps, name="live run")
         report = examine(trace)
-        return Report(report.name, report.budgets, (*sick, *report.findings))
+        said = {finding.code for finding in sick}
+        more = (finding for finding in report.findings if finding.code not in said)
+        return Report(report.name, report.budgets, (*sick, *more))
 
     def save(self, path: str | Path) -> None:
         """Write the rows as CSV, for ``etalambda doctor``."""
         import csv
 
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        rows = self._from_the_start()
+        names = list(dict.fromkeys(name for row in rows for name in row))
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(rows)
 
     def remove(self) -> None:
         """Stop watching; the rows stay."""
@@ -177,12 +180,8 @@ class Doctor:
         return audit(self._model, self._optimizers, self._steps).findings
 
     def _from_the_start(self) -> list[dict[str, Any]]:
-        """The rows, with the decay that each group had before the first step."""
-        first = {f"weight_decay/{i}": value for i, value in enumerate(self._decays)}
-        return [{"step": 0} | first, *self.rows]
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        """The rows, after one with what each group had before the first step."""
+        return [{"step": 0} | self._start, *self.rows]
 
 
 def _row(optimizers: list[Optimizer]) -> dict[str, float]:
@@ -201,14 +200,10 @@ def _grad_norm(optimizers: list[Optimizer]) -> float:
     return float(total) ** 0.5
 
 
-def _decay(group: dict[str, Any]) -> float:
-    return float(group.get("weight_decay", 0.0))
-
-
-def _is_known(name: str) -> bool:
-    from etalambda.theory.budget import form
-
-    try:
-        return bool(form(name))
-    except ValueError:
-        return False
+def _name(optimizer: Optimizer, group: dict[str, Any]) -> str:
+    """The optimizer's name as `theory.budget` knows it: a known class, or one that decays alike."""
+    form = decay_form(optimizer, group)
+    for base in type(unwrapped(optimizer)).__mro__:
+        if budget.FORMS.get(base.__name__.lower()) == form:
+            return base.__name__
+    return {"adaptive": "Adam", "stable": "AdamS", "momentum": "SGD"}.get(form, "AdamW")

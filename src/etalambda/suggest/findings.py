@@ -12,6 +12,7 @@ from typing import Any
 INERT = 0.2
 EXCESS = 150.0
 FAST = 0.1
+SMALL_LR, LARGE, SMALL = 0.02, 0.05, 2e-3  # λ of AdamW is seldom below 2e-3, of AdamS above 0.05
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,21 @@ def l2_in_adam(where: str, weight_decay: float, optimizer: str, fix: str) -> Fin
         "no decay rate, and least where gradients are large"
     )
     return Finding("L2-IN-ADAM", where, weight_decay, 0, why, fix, "Loshchilov & Hutter 2019")
+
+
+def scale(
+    where: str, form: str, weight_decay: float, lr: float, budget: float, fix: str
+) -> Finding | None:
+    """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr."""
+    if not (weight_decay > 0 and 0 < lr < SMALL_LR):
+        return None
+    if form == "stable" and weight_decay >= LARGE:
+        edge, ratio = LARGE, lr
+        why = f"λ = {number(weight_decay)} has AdamW's scale; stable decay wants λ · lr"
+    elif form == "plain" and weight_decay <= SMALL and budget < INERT:
+        edge, ratio = SMALL, 1 / lr
+        why = f"λ = {number(weight_decay)} has the scale of L2 or AdamS; AdamW wants λ/lr"
+    else:
+        return None
+    fix = f"{fix} = {weight_decay * ratio:.2g}"
+    return Finding("SCALE", where, weight_decay, edge, why, fix, "Xie et al. 2022, B.1")

@@ -11,7 +11,8 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Trace:
         steps: The step of each row, increasing; shape ``(rows,)``.
         columns: Quantity -> group -> values of shape ``(rows,)``. Quantities: lr, weight_decay,
             rate, budget, norm, effective_lr, grad_norm, v_mean.
-        optimizer: Its name if known; decides how λ acts.
+        optimizer: Its name, which decides how λ acts, where ``optimizers`` has none.
+        optimizers: Group -> the name of its optimizer, for several that step together.
         momentum: Of SGD.
         total_steps: Length of the planned run; by default the last step.
     """
@@ -52,13 +54,14 @@ class Trace:
     momentum: float = 0.0
     total_steps: int | None = None
     name: str = ""
+    optimizers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         rows: Iterable[Mapping[str, Any]],
         *,
-        optimizer: str = "adamw",
+        optimizer: str | None = None,
         momentum: float = 0.0,
         lr: float | None = None,
         weight_decay: float | None = None,
@@ -67,8 +70,9 @@ class Trace:
     ) -> Trace:
         """A trace from rows as a logger keeps them; values that are no numbers are left out.
 
-        ``lr`` and ``weight_decay`` stand in where the log lacks them. Rows without a step are
-        numbered.
+        ``lr`` and ``weight_decay`` stand in where the log lacks them. ``optimizer`` is that of all
+        groups; left out, it is what the columns ``optimizer/0``, ... say (`Doctor.save` writes
+        them), else AdamW. Rows without a step are numbered.
 
         Raises:
             ValueError: If there are no rows or nothing in them is known.
@@ -78,7 +82,7 @@ class Trace:
             >>> sorted(trace.columns), trace.steps.tolist()
             (['lr', 'weight_decay'], [10.0])
         """
-        budget.form(optimizer)  # an unknown optimizer is refused here
+        budget.form(optimizer or "adamw")  # an unknown optimizer is refused here
         found = [dict(row) for row in rows]
         if not found:
             raise ValueError("the log has no rows; has the run written anything yet?")
@@ -92,7 +96,13 @@ class Trace:
                 f"nothing known among the columns {names}; log lr, weight_decay, grad_norm or "
                 "weight_norm (etalambda doctor --script prints how), or pass lr and weight_decay"
             )
-        return cls(steps, columns, optimizer, momentum, total_steps, name)
+        named = {} if optimizer else _optimizers(found)
+        optimizer = optimizer or next(iter(named.values()), "adamw")
+        return cls(steps, columns, optimizer, momentum, total_steps, name, named)
+
+    def form(self, group: str) -> str:
+        """How the optimizer of a group applies its decay, see `etalambda.theory.budget.form`."""
+        return budget.form(self.optimizers.get(group, self.optimizer))
 
     def get(self, quantity: str) -> Mapping[str, Tensor]:
         """Group -> values; empty if the log has no such quantity."""
@@ -112,8 +122,8 @@ class Trace:
         for group, decay in decays.items():
             lr = lrs.get(group, next(iter(lrs.values()), None))
             if lr is not None:
-                one = budget.gain(budget.form(self.optimizer), momentum=self.momentum, v_mean=None)
-                if v_means:
+                one = budget.gain(self.form(group), momentum=self.momentum, v_mean=None)
+                if v_means and self.form(group) == "stable":
                     one = next(iter(v_means.values())).clamp_min(1e-300) ** -0.5
                 rates[group] = torch.where(decay == 0, 0.0, lr * decay * one)
         return rates
@@ -149,6 +159,19 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[Tensor, dict[str, dict[
         group = re.search(r"(?:/|pg|group_?)(\d+)$", name.lower())
         columns.setdefault(quantity, {}).setdefault(group.group(1) if group else "0", values)
     return torch.tensor(steps, dtype=torch.float64), columns
+
+
+def _optimizers(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Group -> optimizer, from columns of text; names that nobody knows are left out."""
+    named = {}
+    for row in rows[:2]:  # the doctor's first row is the start of the run
+        for key, value in row.items():
+            group = re.fullmatch(r"optimizer(?:/(\d+))?", str(key).lower())
+            if group and isinstance(value, str) and value:
+                with suppress(ValueError):
+                    budget.form(value)
+                    named[group.group(1) or "0"] = value
+    return named
 
 
 def _number(value: Any) -> float:

@@ -35,8 +35,8 @@ def doctor(
     Args:
         run: The run folder or log.
         script: Print the five lines to paste into your own training script.
-        optimizer: Who took the steps; decides how weight decay acts. Default: adamw, or what the
-            run folder says.
+        optimizer: Who took the steps; decides how weight decay acts. Default: what the log or the
+            run folder says, else adamw.
         momentum: Of SGD.
         lr: Stands in where the log has none.
         weight_decay: Stands in where the log has none.
@@ -56,7 +56,7 @@ def doctor(
     if (run / "config.toml").is_file():
         reports = list(examine_record(run, optimizer, options))
     else:
-        reports = [examine_log(run, optimizer=optimizer or "adamw", **options)]
+        reports = [examine_log(run, optimizer=optimizer, **options)]
     if json_:
         print(json.dumps([report.to_dict() for report in reports], indent=2))
     else:
