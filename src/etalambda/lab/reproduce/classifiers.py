@@ -1,39 +1,66 @@
 """Scale-invariant networks that train by the hundred: f(cW) = f(W) for all they train (LLA-D1).
 
 Every trained matrix feeds a normalization without gain and shift, and the last layer is fixed: a
-constant of the network's shape, the same for every seed.
+constant of the network's shape, the same for every seed. `watch` trains any number of them, each
+with its own lr, λ, schedules and seed, and tells what li2020's figures show of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from etalambda._common import unknown
+from etalambda.lab.engine import Snapshot, Trial
+from etalambda.lab.engine.many import Many
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.engine.training import cross_entropy
+from etalambda.lab.models.stacked import Stacked
+from etalambda.lab.reproduce.figure import Bench, Recipe
+from etalambda.lab.tasks.digits import Digits
 
-NORMS = ("batch", "group")
+CLASSES = 10
 
 
-class InvariantMLP(nn.Module):
-    """Linear maps, each followed by a normalization and ReLU, and a fixed last layer.
+@dataclass(frozen=True, kw_only=True)
+class OnDigits(Recipe):
+    """What the cpu recipes share: the digits, their wrong labels, and the hidden widths."""
+
+    seeds: int
+    hidden: tuple[int, ...] = (32, 32)
+    label_noise: float = 0.2
+    batch_size: int = 50
+    norm: str = "batch"
+
+    def task(self, bench: Bench) -> Digits:
+        """The digits on the bench's device."""
+        return Digits(self.label_noise, self.batch_size, bench.device)
+
+    def net(self) -> nn.Module:
+        """One network, drawn from torch's random state."""
+        kinds = {"batch": BatchNormMLP, "group": GroupNormMLP}
+        return kinds[self.norm]((64, *self.hidden))
+
+
+class BatchNormMLP(nn.Module):
+    """Linear maps, each followed by BatchNorm and ReLU, and a fixed last layer to 10 classes.
+
+    A unit is normalized over the batch, at test time over all that is asked at once.
 
     Args:
-        widths: Sizes of all layers, input and output included.
-        norm: ``batch`` normalizes a unit over the batch, at test time over all that is asked at
-            once; ``group`` a picture over its units.
+        widths: Sizes of the input and of every hidden layer.
 
     Shape:
-        ``x`` (B, widths[0]) gives (B, widths[-1]).
-
-    Raises:
-        ValueError: If the normalization is unknown.
+        ``x`` (B, widths[0]) gives (B, 10).
 
     Example:
-        >>> net = InvariantMLP((64, 32, 10))
+        >>> net = BatchNormMLP((64, 32))
         >>> x = torch.randn(5, 64)
         >>> before = net(x)
         >>> for p in net.parameters():
@@ -42,32 +69,150 @@ class InvariantMLP(nn.Module):
         True
     """
 
-    def __init__(self, widths: tuple[int, ...] = (64, 64, 64, 10), norm: str = "batch") -> None:
+    over = -2  # the dimension that is normalized over: pictures
+
+    def __init__(self, widths: tuple[int, ...] = (64, 64, 64)) -> None:
         super().__init__()
-        if norm not in NORMS:
-            raise unknown("norm", norm, NORMS)
-        self.classes, self.dim = widths[-1], -2 if norm == "batch" else -1
         self.layers = nn.ParameterList(
-            torch.randn(b, a) * (2 / a) ** 0.5 for a, b in pairwise(widths[:-1])
+            torch.randn(b, a) * (2 / a) ** 0.5 for a, b in pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the inputs."""
-        for weight in self.layers:
-            x = normalized(x @ weight.T, self.dim).relu()
-        return x @ fixed_head(x.shape[-1], self.classes).to(x)
+        return self.logits(list(self.layers), x)
+
+    @classmethod
+    def logits(cls, weights: Sequence[Tensor], x: Tensor) -> Tensor:
+        """The same of one network or, with a dimension before all others, of many."""
+        for weight in weights:
+            x = normalized(x @ weight.mT, cls.over).relu()
+        return x @ fixed_head(x.shape[-1]).to(x)
+
+    @classmethod
+    def stacked(cls, params: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """(T, B, inputs) -> (T, B, 10), every parameter (T, ...)."""
+        return cls.logits(list(params.values()), x)
 
 
-def normalized(x: Tensor, dim: int) -> Tensor:
-    """Mean 0 and variance 1 along ``dim``; ε = 0 up to the smallest normal number."""
-    x = x - x.mean(dim, keepdim=True)
-    return x * x.square().mean(dim, keepdim=True).clamp_min(1e-30).rsqrt()
+class GroupNormMLP(BatchNormMLP):
+    """The same with GroupNorm of one group: a picture is normalized over its units."""
+
+    over = -1
+
+
+def normalized(x: Tensor, over: int) -> Tensor:
+    """Mean 0 and variance 1 along a dimension; no ε, but a constant stays 0."""
+    x = x - x.mean(over, keepdim=True)
+    return x * x.square().mean(over, keepdim=True).clamp_min(1e-30).rsqrt()
 
 
 @cache
-def fixed_head(width: int, classes: int) -> Tensor:
-    """The last layer: orthogonal columns of norm √(classes), drawn once from seed 0, float64."""
+def fixed_head(width: int) -> Tensor:
+    """The last layer: 10 orthogonal columns of norm √10, drawn once from seed 0, float64.
+
+    >>> head = fixed_head(32)
+    >>> torch.allclose(head.T @ head, 10 * torch.eye(10).double())
+    True
+    """
     made = torch.Generator().manual_seed(0)
-    random = torch.randn(width, max(width, classes), generator=made, dtype=torch.float64)
-    basis: Any = torch.linalg.qr(random)[0] if width >= classes else random / width**0.5
-    return basis[:, :classes] * classes**0.5
+    random = torch.randn(width, CLASSES, generator=made, dtype=torch.float64)
+    return torch.linalg.qr(random)[0] * CLASSES**0.5
+
+
+def dead(make: Callable[[], nn.Module], alive: int = 2) -> Callable[[], nn.Module]:
+    """The pathological start of li2020 5.2: all but ``alive`` units of each layer are dead.
+
+    A unit whose incoming weights are 0 is 0 after normalization, and ReLU passes no gradient there.
+    """
+
+    def made() -> nn.Module:
+        net = make()
+        for weight in net.parameters():
+            weight.data[alive:] = 0
+        return net
+
+    return made
+
+
+class Arm(NamedTuple):
+    """One way of training: its name and its trials, one a seed."""
+
+    name: str
+    trials: Sequence[Trial]
+
+
+class Look(NamedTuple):
+    """All trials at one step: the engine's snapshot, and the networks as they are."""
+
+    seen: Snapshot
+    nets: Stacked
+
+
+def steps_of(
+    make: Callable[[], nn.Module],
+    task: Any,
+    trials: Sequence[Trial],
+    *,
+    steps: int,
+    every: int,
+    tick: Tick,
+    optimizer: str = "sgd",
+    **hyper: Any,
+) -> Iterator[Look]:
+    """Train all trials together; what there is to see every ``every`` steps, first and last."""
+    device = task.y["train"].device
+    nets = Stacked.build(make, [trial.seed for trial in trials], device=device)
+    feed = task.batches(trials)
+    many = Many(nets, trials, feed, cross_entropy, optimizer, steps, **hyper)
+    for seen in many.run(every):
+        tick(seen.step / steps)
+        yield Look(seen, many.nets)
+
+
+def watch(
+    make: Callable[[], nn.Module], task: Any, arms: Sequence[Arm], **run: Any
+) -> dict[str, np.ndarray]:
+    """Curves of all arms as columns: arm, seed, step, lr, weight_decay, norm, errors, loss.
+
+    ``effective_lr`` is lr / ‖W‖². Errors are shares; a diverged network has none.
+    """
+    trials = [trial for arm in arms for trial in arm.trials]
+    names = np.repeat([arm.name for arm in arms], [len(arm.trials) for arm in arms]).astype(object)
+    seeds = np.array([trial.seed for trial in trials])
+    looks = steps_of(make, task, trials, **run)
+    rows = [dict(arm=names, seed=seeds) | curves(look, task) for look in looks]
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+
+
+def curves(look: Look, task: Any) -> dict[str, np.ndarray]:
+    """What a figure shows of every trial at one step."""
+    seen = look.seen
+    lr, norm = seen.lr.numpy(), seen.norm.numpy()
+    row = dict(
+        step=np.full(len(lr), seen.step),
+        lr=lr,
+        weight_decay=seen.weight_decay.numpy(),
+        norm=norm,
+        effective_lr=lr / norm**2,
+    )
+    for part in ("train", "test"):
+        outputs = seen.predict(task.x[part])
+        labels = task.y[part]
+        wrong = (outputs.argmax(-1) != labels).double().mean(-1).cpu().numpy()
+        row[f"{part}_error"] = np.where(seen.alive.numpy(), wrong, np.nan)
+        if part == "train":
+            losses = cross_entropy(outputs, labels.expand(len(lr), -1))
+            row["train_loss"] = losses.double().cpu().numpy()
+    return row
+
+
+def one_a_seed(
+    seeds: Iterable[int], lr: float, weight_decay: float, rules: Mapping[str, Any] | None = None
+) -> list[Trial]:
+    """A trial for each seed: base values, and the rules of ``lr`` and ``weight_decay``."""
+    return [Trial(seed, lr, weight_decay, rules=rules or {}) for seed in seeds]
+
+
+def classes_at(look: Look, task: Any, part: str = "test") -> np.ndarray:
+    """The predicted class of every trial and input, (T, N) int8."""
+    return look.seen.predict(task.x[part]).argmax(-1).cpu().numpy().astype(np.int8)

@@ -1,4 +1,7 @@
-"""All figures: one module each, ``lab/figures/<paper>/<figure>.py`` with a ``FIGURE``."""
+"""All figures: one module each, ``lab/figures/<paper>/<figure>.py`` with a ``FIGURE``.
+
+A ``_`` in a module name is a ``-`` in its figure; modules that begin with ``_`` are no figures.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def names() -> list[str]:
         if paper.ispkg:
             package = import_module(f"{_HOME}.{paper.name}")
             modules = [m.name for m in pkgutil.iter_modules(package.__path__)]
-            found += [f"{paper.name}-{name}" for name in modules if not name.startswith("_")]
+            ours = [name.replace("_", "-") for name in modules if not name.startswith("_")]
+            found += [f"{paper.name}-{name}" for name in ours]
     return sorted(found)
 
 
@@ -39,7 +43,8 @@ def find(name: str) -> Figure:
     known = names()
     if name not in known:
         raise unknown("figure", name, known)
-    found = import_module(f"{_HOME}.{name.replace('-', '.', 1)}").FIGURE
+    paper, _, rest = name.partition("-")
+    found = import_module(f"{_HOME}.{paper}.{rest.replace('-', '_')}").FIGURE
     if found.name != name:
         raise ValueError(f"{name}'s module declares the figure {found.name!r}; make them equal")
     return found

@@ -31,7 +31,7 @@ from etalambda.lab.figures.style import (
 )
 from etalambda.lab.models.stacked import seeded
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, below
-from etalambda.lab.reproduce.classifiers import InvariantMLP
+from etalambda.lab.reproduce.classifiers import BatchNormMLP
 from etalambda.lab.statistics import Interval, exact, mean_interval
 from etalambda.lab.tasks import Digits
 from etalambda.schedule import to_exponential_lr
@@ -78,7 +78,7 @@ def _twin(recipe: Twin, bench: Bench, seed: int, momentum: float, kind: str) -> 
         task = Digits(0.0, 50, bench.device)
 
         def run(rates: list[float], decay: list[float]) -> _Run:
-            return _Run(seeded(lambda: InvariantMLP((64, recipe.width, 10)), seed), rates, decay,
+            return _Run(seeded(lambda: BatchNormMLP((64, recipe.width)), seed), rates, decay,
                         momentum)  # fmt: skip
 
         runs = [run(lrs, decays), run(without.tolist(), no_decay), run(printed.tolist(), no_decay)]
