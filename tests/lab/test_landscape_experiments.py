@@ -108,7 +108,8 @@ def test_saddles_have_the_index_of_the_sphere(runs):
     assert (summary["low"] <= summary["rms"]).all()
     assert (summary["rms"] <= summary["high"]).all()
     assert summary["rms"][1] < summary["rms"][0] < 0.2
-    assert fit["low"][0] <= fit["exponent"][0] <= fit["high"][0] < 0
+    assert fit["of"].tolist() == ["exponent", "log_slope"]
+    assert fit["low"][0] <= fit["value"][0] <= fit["high"][0] < 0
 
 
 def test_the_fitted_exponent_of_a_perfect_law():
@@ -117,8 +118,9 @@ def test_the_fitted_exponent_of_a_perfect_law():
     zero = np.zeros(180)
     points = dict(size=sizes, seed=np.tile(np.arange(60) // 10, 3), energy=zero - 1)
     points |= dict(mean_eigenvalue=zero + 3, index=error, theory=zero, printed=zero + 1)
-    rows, fit = saddle_index.summary(points)
-    assert fit["exponent"] == pytest.approx(-1)
+    rows, (exponent, log_slope) = saddle_index.summary(points)
+    assert exponent["value"] == pytest.approx(-1)
+    assert log_slope["value"] == pytest.approx(0, abs=1e-12)
     assert [row["slope"] for row in rows] == pytest.approx([-3] * 3)
 
 
@@ -166,7 +168,7 @@ def test_a_killed_process_goes_on(tmp_path):
 def test_the_module_runs_prints_and_writes_json(tmp_path, capsys):
     out, file = tmp_path / "run", tmp_path / "deep" / "seen.json"
     saddle_index.main(SADDLES, out, json_file=file)
-    assert "exponent of the rms in N" in capsys.readouterr().out
+    assert "theory -1" in capsys.readouterr().out
     found = json.loads(file.read_text())
     assert found["config"]["sizes"] == [8, 14]
     assert len(found["points"]["index"]) == len(read(out).tables["points"]["index"])

@@ -40,6 +40,7 @@ LOOK = """
 .sliders label{display:grid;grid-template-columns:auto 6.5em;gap:0 10px;font-size:.92rem}
 .sliders input{grid-column:1/3;width:15em}
 .sliders output{font-variant-numeric:tabular-nums;text-align:right}
+.note{overflow-wrap:anywhere}
 """
 Curve = tuple[Any, Any]  # x, or None for the panel's own, and y
 
@@ -81,7 +82,8 @@ class Panel:
             "curves": [[(x, _short(y)) for x, y in self.curves(*values)] for values in grid],
         }
         drawn = [{"x": [], "y": [], "mode": "lines", **trace} for trace in self.traces]
-        look = dict(margin=dict(t=10, r=10), legend=dict(orientation="h", y=1.14)) | self.layout
+        above = dict(orientation="h", y=1.02, yanchor="bottom")  # grows upwards on narrow screens
+        look = dict(margin=dict(t=10, r=10), legend=above) | self.layout
         body = (
             paragraph(self.text)
             + f'<div class="sliders">{"".join(map(_control, self.sliders))}</div>'
@@ -121,9 +123,7 @@ def build(path: str | Path = "theory.html") -> Path:
     # The look and the script of the sliders ride on the first section: the page's own are fixed.
     extra = f"<style>{LOOK}</style><script>{SLIDERS}</script>"
     sections[0] = Section(sections[0].name, sections[0].title, extra + sections[0].body)
-    lead = (
-        "Closed forms of weight decay and of random landscapes. Move a slider, the curves follow."
-    )
+    lead = "Closed forms of weight decay and of random landscapes. Move a slider: curves follow."
     return write_page(Path(path), make_page("What the theory says", lead, sections))
 
 
@@ -253,8 +253,8 @@ def saddle_panel() -> Panel:
             dict(name="at ε", mode="markers", marker=dict(size=12, color=OKABE_ITO[0])),
         ],
         layout=dict(
-            xaxis=dict(title=dict(text="energy in units of the threshold, ε/|ε_c|")),
-            yaxis=dict(range=[-0.4, 1.3]),
+            xaxis=dict(title=dict(text="energy in units of |ε_c|"), range=[-1.25, 0.03]),
+            yaxis=dict(title=dict(text="share, and Σ"), range=[-0.4, 1.3]),
         ),
     )
 
@@ -277,8 +277,8 @@ def spectrum_panel() -> Panel:
         name="spectrum",
         title="How much L2 removes the ways down",
         text="The curvatures at a critical point of a flat random field form a semicircle that "
-        "moves right as the energy falls. L2 adds weight_decay to every curvature. What is left "
-        "of 0 is the share of downhill directions: the decay that just removes it falls in a "
+        "moves right as the energy falls. L2 adds weight_decay to every curvature. The shaded part "
+        "below 0 is the share of downhill directions: the decay that just removes it falls in a "
         "straight line with the energy.",
         source="etalambda.theory.gaussian_field.GaussianField.hessian_density and convexifying_l2: "
         "Richemond & Guo 2019, for a rational quadratic field; weight_decay is torch's.",
