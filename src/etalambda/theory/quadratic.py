@@ -20,6 +20,8 @@ too. (7) counts iterations, not epochs. A direction with H_i + λ = 0 never move
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -160,7 +162,7 @@ def convergence_time(
     decay, lr = nonnegative(weight_decay=weight_decay, lr=lr)
     step = lr * (values + decay)
     kept = torch.where(step <= 1, -torch.log1p(-step), -torch.log((step - 1).clamp_min(0)))
-    return torch.where(kept > 0, torch.log(torch.tensor(1 / tolerance)).double() / kept, torch.inf)
+    return torch.where(kept > 0, -math.log(tolerance) / kept, torch.inf)
 
 
 def _diagonal(

@@ -131,7 +131,7 @@ def momentum_map(
         carried = momentum / (1 - share)
         pull = 2 * l2 + carried * pull * norm / radius
         share = lr * pull
-        _share(torch.tensor(share), "lr * B_t")
+        _share(torch.tensor(share, dtype=torch.float64), "lr * B_t")
         gains.append((lr / (1 - share), carried))
     new_lrs, momenta = torch.tensor(gains, dtype=torch.float64).reshape(-1, 2).unbind(1)
     return new_lrs, momenta
