@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import Parameter
 
-from etalambda.optim import Adai, AdaiS, functional
+from etalambda.optim import Adai, AdaiS, _adai_engines, functional
 from tests.optim._drive import agree, flat, flat_gradients, gradients, run, weights
 from tests.reference import optimizers as paper
 
@@ -100,3 +100,21 @@ def test_maximize_is_the_negative(cls, rule):
 def test_fused_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="fused=True got no kernel: torch has none for AdaiS"):
         AdaiS([Parameter(torch.ones(1))], fused=True)
+
+
+def test_a_spent_product_of_inertias_is_retired(monkeypatch):
+    """Πβ1 below 2^-54 (float64): the step is the same without it, and it is noticed if it lives."""
+    monkeypatch.setattr(_adai_engines, "SPENT_EVERY", 50)
+    ours, theirs = weights(shapes=((3, 2), (0,))), weights(shapes=((3, 2), (0,)))
+    options = dict(lr=0.01, betas=(0.5, 0.9), eps=0.3, weight_decay=0.1)
+    blocked, pure = AdaiS(ours, **options), AdaiS(theirs, **options, foreach=False)
+    agree(run(blocked, ours, 210), run(pure, theirs, 210))
+    product = blocked.state[ours[0]]["beta1_prod"]
+    assert torch.equal(product, torch.zeros_like(product))
+    assert blocked._spent()[product] == product._version
+    assert pure.state[theirs[0]]["beta1_prod"].max() < 2**-54
+    for optimizer, params in ((blocked, ours), (pure, theirs)):
+        optimizer.state[params[0]]["beta1_prod"].fill_(0.5)
+    agree(run(blocked, ours, 20, seed=5), run(pure, theirs, 20, seed=5))
+    blocked.load_state_dict(blocked.state_dict())
+    assert not blocked._spent()

@@ -103,6 +103,14 @@ class Adai(Whole):
         if p.is_complex():  # real and imaginary parts have an inertia each
             torch.view_as_real(state["beta1_prod"]).fill_(1.0)
 
+    def _spent(self) -> dict[Tensor, int]:
+        """The buffers Πβ1 that count as 0 from now on: see `_adai_engines`."""
+        return self.__dict__.setdefault("_spent_products", {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._spent().clear()
+
     def _update(self, active: list[Lists]) -> None:
         parts = [part for lists in self._pieces(active) for part in self._engines(lists)]
         every = self._layouts()
@@ -130,7 +138,7 @@ class Adai(Whole):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
             fits = part.weights[0].is_floating_point() and dense_together(part)
             kind: type[Pure] = (Foreach if foreach else Blocked) if fits else Pure
-            made.append(kind(part, self._memory(), self._DECOUPLED))
+            made.append(kind(part, self._memory(), self._DECOUPLED, self._spent()))
         return made
 
 
