@@ -4,13 +4,15 @@ import datetime
 import traceback
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import Parameter
 
-from etalambda.optim import Adai, AdaiS, AdamS
+from etalambda.optim import Adai, AdaiS, AdamS, weight_noise
+from tests.laws import HOOKS
 
 MAKE = {
     "AdamS": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, **o),
@@ -20,6 +22,7 @@ MAKE = {
     "AdamS clipped": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, max_norm=0.1, **o),
     "Adai": lambda ps, **o: Adai(ps, lr=3e-3, weight_decay=0.3, **o),
     "AdaiS": lambda ps, **o: AdaiS(ps, lr=3e-3, weight_decay=0.3, **o),
+    "torch AdamW": lambda ps: torch.optim.AdamW(ps, lr=3e-4, weight_decay=0.5),
 }
 
 
@@ -49,10 +52,15 @@ def full(p):
     return (p.full_tensor() if hasattr(p, "full_tensor") else p).detach()
 
 
+def error(model, expected):
+    """The largest difference of a weight."""
+    pairs = zip(model.parameters(), expected, strict=True)
+    return max((full(ours) - theirs).abs().max().item() for ours, theirs in pairs)
+
+
 def compare(model, expected, tolerance):
-    for ours, theirs in zip(model.parameters(), expected):
-        error = (full(ours) - theirs).abs().max().item()
-        assert error <= tolerance, error
+    found = error(model, expected)
+    assert found <= tolerance, found
 
 
 def alone(name, dtype, steps=20):
@@ -81,13 +89,49 @@ def shard(model, mesh):
 
 
 def fsdp(rank, _folder):
-    """float32 ends up to 4.3e-6 apart in our trials; the cause was not isolated."""
+    """float64 to 1e-12. In float32 the gradients of two half batches add up to another rounding
+    than that of the whole batch, and Adam's m / √v magnifies it where both are small: torch's
+    AdamW in the same script is the control. With one batch on both ranks nothing is left of it.
+    """
     mesh = init_device_mesh("cpu", (2,))
-    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 5e-6)):
-        for name in MAKE:
-            model = shard(net(dtype), mesh)
-            train(model, MAKE[name](model.parameters()), rank=rank)
-            compare(model, alone(name, dtype), tolerance)
+
+    def trained(name, dtype, rank):
+        model = shard(net(dtype), mesh)
+        train(model, MAKE[name](model.parameters()), rank=rank)
+        return model
+
+    control = error(
+        trained("torch AdamW", torch.float32, rank), alone("torch AdamW", torch.float32)
+    )
+    assert 0 < control < 1e-5, control
+    for name in MAKE:
+        compare(trained(name, torch.float64, rank), alone(name, torch.float64), 1e-12)
+        expected = alone(name, torch.float32)
+        compare(trained(name, torch.float32, None), expected, 1e-7)
+        compare(trained(name, torch.float32, rank), expected, max(1e-6, 4 * control))
+
+
+def hooks(rank, _folder):
+    """Hooks see the norms of whole tensors, whatever part of them a rank holds."""
+    mesh = init_device_mesh("cpu", (2,))
+    for name, hook in HOOKS.items():
+        if "noise" in name:
+            continue
+        results = []
+        for sharded in (False, True):
+            model = net(torch.float64)
+            if sharded:
+                shard(model, mesh)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.3)
+            hook(optimizer)
+            train(model, optimizer, 6, rank=rank if sharded else None)
+            results.append([full(p) for p in model.parameters()])
+        for ours, theirs in zip(*results):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12, msg=name)
+    model = shard(net(torch.float64), mesh)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.3)
+    with pytest.raises(ValueError, match="sharded parameters"):
+        weight_noise(optimizer, 0.1, 5)
 
 
 def hsdp(rank, _folder):
@@ -148,7 +192,7 @@ def checkpoint(rank, folder):
         torch.save(whole, folder + "/expected.pt")
 
 
-SCENARIOS = (ddp, fsdp, hsdp, local_shards, checkpoint)
+SCENARIOS = (ddp, fsdp, hsdp, hooks, local_shards, checkpoint)
 
 
 def process(rank, folder):
