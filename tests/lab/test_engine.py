@@ -8,12 +8,14 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from etalambda.lab.engine import Trial, chunk_size, cross_entropy, train
 from etalambda.lab.engine.pool import Stopped, run_jobs
 from etalambda.lab.engine.schedules import Schedules
 from etalambda.lab.models import MLP, Quadratic, SmallCNN, Stacked
-from etalambda.lab.tasks import Digits, Modular
+from etalambda.lab.models.gpt import GPT
+from etalambda.lab.tasks import Digits, Modular, Passes
 from etalambda.schedule import MatchedAnnealing, Scheduler, TwoStepAnnealing, cosine, linear
 
 STEPS = 40
@@ -96,6 +98,20 @@ def test_every_network_and_its_buffers_equal_one_by_one(digits, make):
     options = dict(optimizer="sgd", momentum=0.9)
     together = finals(make, digits, TRIALS, **options)
     assert_same(together, alone(make, digits, TRIALS, **options), digits.x["val"], 1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adams"])
+def test_a_language_model_whose_gains_do_not_decay_equals_one_by_one(optimizer):
+    tokens = torch.randint(0, 11, (40, 9), generator=torch.Generator().manual_seed(0))
+    task = Passes(tokens[:, :-1], tokens[:, 1:], passes=2, batch_size=4)
+    trials = [Trial(seed=s, lr=1e-2, weight_decay=w) for s, w in ((0, 0.3), (1, 1.0))]
+    options = dict(optimizer=optimizer, matrices_only=True, steps=task.steps, every=task.steps)
+    make = lambda: GPT(11, width=8, depth=1, heads=2, context=8)
+    with sdpa_kernel(SDPBackend.MATH):
+        together = finals(make, task, trials, **options)
+        assert_same(together, alone(make, task, trials, **options), task.x)
+        everything = finals(make, task, trials, **options | dict(matrices_only=False))
+    assert not torch.allclose(everything[0].norm, together[0].norm, rtol=1e-6)
 
 
 def test_modular_equals_one_by_one():

@@ -6,8 +6,9 @@ import torch
 
 from etalambda.lab.engine import Trial
 from etalambda.lab.statistics import mean_sd, paired_difference, r_squared, slope
-from etalambda.lab.tasks import Digits, Modular
-from etalambda.lab.tasks.digits import epoch_order, error
+from etalambda.lab.tasks import Digits, Modular, Passes
+from etalambda.lab.tasks.digits import error
+from etalambda.lab.tasks.passes import permutation
 
 
 def test_digits_split_is_fixed_and_disjoint():
@@ -61,8 +62,8 @@ def test_the_feed_can_start_anywhere():
     for step in range(30):
         last = straight(step)
     assert torch.equal(task.batches(trials)(29)[0], last[0])
-    assert torch.equal(epoch_order(3, 5), epoch_order(3, 5))
-    assert not torch.equal(epoch_order(3, 5), epoch_order(4, 5))
+    assert torch.equal(permutation(9, 3, 5), permutation(9, 3, 5))
+    assert not torch.equal(permutation(9, 3, 5), permutation(9, 4, 5))
 
 
 def test_errors_are_shares():
@@ -137,3 +138,23 @@ def test_r_squared_is_a_share():
     assert np.isnan(r_squared(x, np.ones(40))[0])
     assert r_squared(np.append(x, 0), np.append(noise, 1))[1] == 40
     assert mean_sd([])[2] == 0
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_passes_show_each_row_of_the_share_once_a_pass(passes):
+    task = Passes(torch.arange(50), torch.arange(50), passes=passes, batch_size=3)
+    feed = task.batches([Trial(seed=s, lr=0.1) for s in (0, 1, 0)])
+    seen = torch.cat([feed(step)[0] for step in range(task.steps)], 1)
+    rows = task.steps_per_epoch * 3
+    assert seen.shape == (3, passes * rows)
+    assert torch.equal(seen[0], seen[2])
+    for stream in seen[:2]:
+        epochs = stream.view(passes, rows)
+        assert len(epochs[0].unique()) == rows
+        assert all(torch.equal(e.sort().values, epochs[0].sort().values) for e in epochs)
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_passes_that_fill_no_batch_are_named():
+    with pytest.raises(ValueError, match="50 rows in 20 passes do not fill a batch of 3"):
+        Passes(torch.arange(50), torch.arange(50), passes=20, batch_size=3)

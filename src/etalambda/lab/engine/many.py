@@ -34,6 +34,7 @@ class Many:
         loss: (outputs, targets) -> (T,).
         optimizer: A name of `etalambda.optim.functional.RULES`.
         steps: Updates of the run.
+        matrices_only: Leave tensors of fewer than two dimensions out of the decay.
         hyper: What else the rule takes: ``momentum``, ``betas``, ...
     """
 
@@ -45,6 +46,7 @@ class Many:
         loss: Loss,
         optimizer: str,
         steps: int,
+        matrices_only: bool = False,
         **hyper: Any,
     ) -> None:
         self.nets, self.trials, self.feed, self.loss_of = nets, trials, feed, loss
@@ -58,7 +60,8 @@ class Many:
         self.state = functional.init(optimizer, nets.params)
         if self.second is not None:  # two updates a step for some: a count for each trial
             self.state["step"] = self.state["step"].expand(len(trials)).clone()
-        self.update = _vmapped(functional.RULES[optimizer], self.state, hyper)
+        decayed = [p.dim() > 2 or not matrices_only for p in nets.params]  # dim 0 is the trial
+        self.update = _vmapped(functional.RULES[optimizer], self.state, decayed, hyper)
 
     def _place(self, like: Tensor) -> None:
         """What is kept a trial: alive and loss beside the weights, K on the CPU in float64."""
@@ -178,13 +181,16 @@ class Many:
         return self.nets(self.nets.params, x, training=False)
 
 
-def _vmapped(rule: Callable[..., Any], state: dict[str, Any], hyper: dict[str, Any]) -> Any:
+def _vmapped(
+    rule: Callable[..., Any], state: dict[str, Any], decayed: list[bool], hyper: dict[str, Any]
+) -> Any:
     """The rule with a trial dimension before everything but a ``step`` that all trials share."""
     shared = {"step"} if state["step"].dim() == 0 else set()
     dims = {name: None if name in shared else 0 for name in state}
 
     def one(params: Any, grads: Any, state: Any, lr: Tensor, weight_decay: Tensor) -> Any:
-        params, new = rule(params, grads, state, lr=lr, weight_decay=weight_decay, **hyper)
+        decay = weight_decay if all(decayed) else [weight_decay * there for there in decayed]
+        params, new = rule(params, grads, state, lr=lr, weight_decay=decay, **hyper)
         return params, {name: new[name] for name in new if name not in shared}
 
     return torch.no_grad()(vmap(one, in_dims=(0, 0, dims, 0, 0)))

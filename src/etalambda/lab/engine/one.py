@@ -53,6 +53,7 @@ class One:
         loss: Loss,
         optimizer: str,
         steps: int,
+        matrices_only: bool = False,
         **hyper: Any,
     ) -> None:
         self.net, self.trial, self.feed, self.loss_of = net, trial, feed, loss
@@ -64,8 +65,11 @@ class One:
         make = optimizer_class(optimizer)
         if self.matrices:  # one-pass forms of an update want weights that nobody else writes
             hyper = hyper | dict(foreach=False)
+        exempt = [p for p in net.parameters() if matrices_only and p.dim() < 2]
+        decayed = [p for p in net.parameters() if not matrices_only or p.dim() > 1]
+        groups = [dict(params=decayed), dict(params=exempt, weight_decay=0.0)]
         self.optimizer = make(
-            net.parameters(), lr=trial.lr, weight_decay=trial.weight_decay, **hyper
+            groups if exempt else decayed, lr=trial.lr, weight_decay=trial.weight_decay, **hyper
         )
         self.form = decay_form(self.optimizer, self.optimizer.param_groups[0])
         self.spent, self.loss, self.alive = 0.0, float("nan"), True
@@ -95,7 +99,8 @@ class One:
         self, step: int, x: Tensor, y: Tensor, scale: float = 1.0, first: bool = True
     ) -> Tensor:
         group = self.optimizer.param_groups[0]
-        group["lr"] = float(self.schedules.lr[step]) * scale
+        for each in self.optimizer.param_groups:
+            each["lr"] = float(self.schedules.lr[step]) * scale
         group["weight_decay"] = float(self.schedules.weight_decay[step])
         self.optimizer.zero_grad()
         outputs = self.net(x)

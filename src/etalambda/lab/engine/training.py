@@ -19,13 +19,13 @@ from etalambda.optim import functional
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of each trial: (T, B, C) and (T, B) -> (T,).
+    """Mean cross-entropy of each trial: (T, B, ..., C) and (T, B, ...) -> (T,).
 
     >>> cross_entropy(torch.zeros(2, 5, 10), torch.zeros(2, 5, dtype=torch.long))
     tensor([2.3026, 2.3026])
     """
-    flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-    return flat.view(targets.shape).mean(1)
+    flat = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), reduction="none")
+    return flat.view(len(targets), -1).mean(1)
 
 
 def train(
@@ -40,6 +40,7 @@ def train(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     chunk: int | None = None,
+    matrices_only: bool = False,
     **hyper: Any,
 ) -> Iterator[Snapshot]:
     """Train every trial for ``steps`` steps, all together; one trial takes the sequential path.
@@ -54,6 +55,8 @@ def train(
         loss: One loss a trial, from outputs and targets.
         device, dtype: Of the networks.
         chunk: How many to train together; None is as many as a quarter of the free memory holds.
+        matrices_only: Leave biases, gains and other tensors of one dimension out of the decay; K
+            is then that of the matrices.
         hyper: What else the optimizer takes, by torch's names: ``momentum``, ``betas``, ``eps``.
 
     Yields:
@@ -83,14 +86,14 @@ def train(
     where: dict[str, Any] = dict(device=device, dtype=dtype)
     if len(trials) == 1:
         net = seeded(make, trials[0].seed).to(**where)
-        one = One(net, trials[0], batches(trials), loss, optimizer, steps, **hyper)
+        one = One(net, trials[0], batches(trials), loss, optimizer, steps, matrices_only, **hyper)
         yield from one.run(every)
         return
     size = chunk or chunk_size(make, batches, trials, device)
     for start in range(0, len(trials), size):
         part = trials[start : start + size]
         nets = Stacked.build(make, [trial.seed for trial in part], **where)
-        many = Many(nets, part, batches(part), loss, optimizer, steps, **hyper)
+        many = Many(nets, part, batches(part), loss, optimizer, steps, matrices_only, **hyper)
         yield from many.run(every)
 
 

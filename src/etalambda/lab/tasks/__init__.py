@@ -2,5 +2,6 @@
 
 from etalambda.lab.tasks.digits import Digits
 from etalambda.lab.tasks.modular import Modular
+from etalambda.lab.tasks.passes import Passes
 
-__all__ = ["Digits", "Modular"]
+__all__ = ["Digits", "Modular", "Passes"]

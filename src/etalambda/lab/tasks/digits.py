@@ -8,6 +8,7 @@ wrong, drawn once with a fixed seed, as in scraped data; validation and test lab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from etalambda._common import need
 from etalambda.lab.engine.trials import Feed, Trial
+from etalambda.lab.tasks.passes import permutation, shuffled
 
 SIZES = {"train": 600, "val": 400, "test": 797}
 
@@ -70,30 +72,9 @@ class Digits:
 
     def batches(self, trials: Sequence[Trial]) -> Feed:
         """Shuffled batches, in an order that each trial's seed and the epoch decide alone."""
-        seeds = list(dict.fromkeys(trial.seed for trial in trials))
-        row = {seed: i for i, seed in enumerate(seeds)}
-        rows = torch.tensor([row[trial.seed] for trial in trials])
-        orders: dict[int, Tensor] = {}  # the present epoch's, (seeds, images)
-
-        def feed(step: int) -> tuple[Tensor, Tensor]:
-            epoch, batch = divmod(step, self.steps_per_epoch)
-            if epoch not in orders:
-                orders.clear()
-                orders[epoch] = torch.stack([epoch_order(seed, epoch) for seed in seeds])
-            start = batch * self.batch_size
-            chosen = orders[epoch][:, start : start + self.batch_size].to(self.y["train"].device)
-            x, y = self.x["train"][chosen], self.y["train"][chosen]
-            if len(seeds) == 1:  # a view: the networks read one batch
-                return x.expand(len(trials), *x.shape[1:]), y.expand(len(trials), -1)
-            return x[rows.to(x.device)], y[rows.to(y.device)]
-
-        return feed
-
-
-def epoch_order(seed: int, epoch: int) -> Tensor:
-    """The order of the training images in one epoch of one seed."""
-    mixed = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(SIZES["train"], generator=mixed)
+        order = partial(permutation, SIZES["train"])
+        x, y = self.x["train"], self.y["train"]
+        return shuffled(x, y, trials, self.batch_size, self.steps_per_epoch, order)
 
 
 def mislabelled(
