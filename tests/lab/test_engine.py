@@ -65,6 +65,7 @@ TRIALS = [
         rules={"lr": cosine(STEPS), "weight_decay": MatchedAnnealing(memory=3)},
     ),
     Trial(seed=3, lr=0.05, weight_decay=0.01, sphere=2.0),
+    Trial(seed=3, lr=0.05, weight_decay=0.01, sphere=1.5, joint=True),
     Trial(
         seed=4,
         lr=0.05,
@@ -146,7 +147,7 @@ def test_chunks_change_nothing(digits):
     options = dict(optimizer="adamw")
     whole = finals(MLP, digits, TRIALS, **options)
     parts = finals(MLP, digits, TRIALS, chunk=3, **options)
-    assert [len(part.trials) for part in parts] == [3, 3, 1]
+    assert [len(part.trials) for part in parts] == [3, 3, 2]
     assert_same(whole, parts, digits.x["val"])
 
 

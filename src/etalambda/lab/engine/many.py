@@ -55,7 +55,7 @@ class Many:
         self.schedules = Schedules(trials, steps)
         self.second = second_steps(trials, self.schedules.weight_decay)
         self._place(nets.params[0])
-        self.radii = self._radii(nets.params)
+        self.radii, self.joint = self._radii(nets.params)
         nets.params = self._projected(nets.params)
         self.state = functional.init(optimizer, nets.params)
         if self.second is not None:  # two updates a step for some: a count for each trial
@@ -146,16 +146,29 @@ class Many:
         v_mean = (sums / self.nets.count).cpu() / (1 - beta2 ** self.state["step"].cpu())
         return torch.where(v_mean > 0, v_mean ** -self.hyper.get("power", 0.5), 0.0)
 
-    def _radii(self, params: list[Tensor]) -> list[Tensor | None]:
-        """The norm that each matrix is kept at, (T,), NaN for free trials; None if all are free."""
-        wanted = [float("nan") if t.sphere is None else t.sphere for t in self.trials]
-        if all(t.sphere is None for t in self.trials):
-            return [None] * len(params)
-        ratio = torch.tensor(wanted, device=params[0].device, dtype=params[0].dtype)
-        return [ratio * p.flatten(1).norm(dim=1) if p.dim() > 2 else None for p in params]
+    def _radii(self, params: list[Tensor]) -> tuple[list[Tensor | None], Tensor | None]:
+        """The norm that each matrix is kept at, and that of all tensors together.
+
+        Each is (T,), NaN for trials that are free of it, or None if all are.
+        """
+
+        def multiples(joint: bool) -> Tensor | None:
+            ours = [t.sphere if t.joint == joint else None for t in self.trials]
+            if all(each is None for each in ours):
+                return None
+            numbers = [float("nan") if each is None else each for each in ours]
+            return torch.tensor(numbers, device=params[0].device, dtype=params[0].dtype)
+
+        each, together = multiples(False), multiples(True)
+        radii: list[Tensor | None] = [None] * len(params)
+        if each is not None:
+            radii = [each * _norms([p]) if p.dim() > 2 else None for p in params]
+        return radii, None if together is None else together * _norms(params)
 
     def _projected(self, params: list[Tensor]) -> list[Tensor]:
-        return [p if r is None else _project(p, r) for p, r in zip(params, self.radii)]
+        if self.joint is not None:
+            params = _scaled(params, self.joint)
+        return [p if r is None else _scaled([p], r)[0] for p, r in zip(params, self.radii)]
 
     def snapshot(self, step: int) -> Snapshot:
         """The trials after ``step`` updates."""
@@ -203,10 +216,16 @@ def _where(moving: Tensor, new: Any, old: Any) -> Any:
     return torch.where(moving.view(-1, *[1] * (new.dim() - 1)), new, old)
 
 
-def _project(params: Tensor, radius: Tensor) -> Tensor:
-    norm = params.flatten(1).norm(dim=1)
+def _norms(params: list[Tensor]) -> Tensor:
+    """The joint norm of each trial's tensors, (T,)."""
+    return torch.stack([p.flatten(1).norm(dim=1) for p in params]).norm(dim=0)
+
+
+def _scaled(params: list[Tensor], radius: Tensor) -> list[Tensor]:
+    """Each trial's tensors at this joint norm; as they are where it is NaN."""
+    norm = _norms(params)
     scale = torch.where(radius.isnan() | (norm == 0), 1.0, radius / norm)
-    return params * scale.view(-1, *[1] * (params.dim() - 1))
+    return [p * scale.view(-1, *[1] * (p.dim() - 1)) for p in params]
 
 
 def _error(outputs: Tensor, y: Tensor, row: int) -> float:

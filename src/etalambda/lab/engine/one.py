@@ -59,11 +59,13 @@ class One:
         self.net, self.trial, self.feed, self.loss_of = net, trial, feed, loss
         self.schedules = Schedules([trial], steps)
         self.second = second_steps([trial], self.schedules.weight_decay)
-        self.matrices = [p for p in net.parameters() if p.dim() > 1 and trial.sphere is not None]
-        self.radii = [float(p.detach().norm()) * (trial.sphere or 1) for p in self.matrices]
+        whole = [list(net.parameters())]
+        each = [[p] for p in net.parameters() if p.dim() > 1]
+        self.spheres = [] if trial.sphere is None else whole if trial.joint else each
+        self.radii = [_norm(tensors) * (trial.sphere or 1) for tensors in self.spheres]
         self._project()
         make = optimizer_class(optimizer)
-        if self.matrices:  # one-pass forms of an update want weights that nobody else writes
+        if self.spheres:  # one-pass forms of an update want weights that nobody else writes
             hyper = hyper | dict(foreach=False)
         exempt = [p for p in net.parameters() if matrices_only and p.dim() < 2]
         decayed = [p for p in net.parameters() if not matrices_only or p.dim() > 1]
@@ -122,8 +124,8 @@ class One:
 
     @torch.no_grad()
     def _project(self) -> None:
-        for matrix, radius in zip(self.matrices, self.radii):
-            matrix.mul_(radius / float(matrix.norm()))
+        for tensors, radius in zip(self.spheres, self.radii):
+            torch._foreach_mul_(tensors, radius / _norm(tensors))
 
     def snapshot(self, step: int) -> Snapshot:
         """The trial after ``step`` updates."""
@@ -147,3 +149,8 @@ class One:
         outputs = self.net(x.to(next(self.net.parameters()).device))
         self.net.train()
         return outputs[None]
+
+
+def _norm(tensors: list[nn.Parameter]) -> float:
+    """The joint norm of the tensors."""
+    return float(torch.stack([t.detach().norm() for t in tensors]).norm())

@@ -25,12 +25,13 @@ class Trial:
             memory gets a state of its own.
         sphere: If given, every tensor of two or more dimensions is kept, after each step, at this
             multiple of its initial norm.
+        joint: All tensors share one sphere instead, biases included, as the paper prints it.
         two_step: If given, the variant of the second (M) step of Richemond & Guo's Algorithm 3:
             ``literal``, ``abs``, ``relative`` or ``twice``.
 
     Raises:
         ValueError: For an lr or sphere that is not above 0, a negative weight_decay, an unknown
-            entry or variant.
+            entry or variant, a joint sphere without its multiple.
     """
 
     seed: int
@@ -38,6 +39,7 @@ class Trial:
     weight_decay: float = 0.0
     rules: Mapping[str, Rule] = field(default_factory=dict)
     sphere: float | None = None
+    joint: bool = False
     two_step: str | None = None
 
     def __post_init__(self) -> None:
@@ -49,6 +51,8 @@ class Trial:
             check_rule(entry, rule)
         if self.sphere is not None:
             check_positive(sphere=self.sphere)
+        elif self.joint:
+            raise ValueError("joint=True needs sphere, the multiple of the initial joint norm")
         if self.two_step not in (None, *TWO_STEPS):
             raise unknown("two_step", self.two_step, TWO_STEPS)
 
