@@ -125,7 +125,9 @@ class One:
     @torch.no_grad()
     def _project(self) -> None:
         for tensors, radius in zip(self.spheres, self.radii):
-            torch._foreach_mul_(tensors, radius / _norm(tensors))
+            scale = radius / _norm(tensors)
+            for tensor in tensors:
+                tensor.mul_(scale)
 
     def snapshot(self, step: int) -> Snapshot:
         """The trial after ``step`` updates."""

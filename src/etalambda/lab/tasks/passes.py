@@ -38,7 +38,9 @@ def shuffled(
             orders[epoch] = torch.stack([order(seed, epoch) for seed in seeds]).to(x.device)
         chosen = orders[epoch][:, batch * batch_size : (batch + 1) * batch_size]
         if len(seeds) == 1:  # a view: the networks read one batch
-            return tuple(t[chosen].expand(len(trials), *t[chosen].shape[1:]) for t in (x, y))
+            inputs, targets = x[chosen], y[chosen]
+            shapes = [(len(trials), *part.shape[1:]) for part in (inputs, targets)]
+            return inputs.expand(shapes[0]), targets.expand(shapes[1])
         return x[chosen[rows]], y[chosen[rows]]
 
     return feed

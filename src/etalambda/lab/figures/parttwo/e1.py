@@ -126,14 +126,14 @@ def draw(tables: Tables) -> Any:
     fig, axes = figure(9.0, 3.8, 2)
     for axis, optimizer in zip(axes, LRS):
         lengths = np.unique(cells["epochs"])
-        start = None
+        start = (1.0, 1.0)
         for color, shape in zip(OKABE_ITO, SHAPES):
             tables_of = [error_table(cells, optimizer, shape, int(e)) for e in lengths]
             best = np.array([optimum(d, e[1:].mean(1)) for d, e in tables_of])
             there = np.array([helps(e) for _, e in tables_of])
             axis.plot(lengths[there], best[there], "o-", color=color, label=f"lr {shape}")
             axis.plot(lengths[~there], best[~there], "o", color=color, mfc="none")
-            start = start or (lengths[-1], best[-1])
+            start = (float(lengths[-1]), float(best[-1]))
         for power, dash in ((-1, ":"), (-0.5, "--"), (0, "-")):
             line = start[1] * (lengths / start[0]) ** power
             axis.plot(lengths, line, dash, color="0.6", lw=1, label=f"T^{power:g}")

@@ -101,7 +101,9 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
     """Each arm minus SGD, in points of test error, for each model."""
     cells = tables["cells"]
     return {
-        f"{arm}, {model}": in_points(cells, dict(model=model, arm=arm), dict(model=model, arm="SGD"))
+        f"{arm}, {model}": in_points(
+            cells, dict(model=model, arm=arm), dict(model=model, arm="SGD")
+        )
         for model, arm in product(dict.fromkeys(cells["model"]), ARMS)
     }
 

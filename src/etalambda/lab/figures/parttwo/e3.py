@@ -142,7 +142,9 @@ def draw(tables: Tables) -> Any:
             points = 100 * rows_where(cells, model=model, arm=arm)["test"]
             axis.plot(place + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
             axis.plot([place - 0.3, place + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
-        names = [arm.replace(" of AdamS", "\nof AdamS").replace(" trace", "\ntrace") for arm in arms]
+        names = [
+            arm.replace(" of AdamS", "\nof AdamS").replace(" trace", "\ntrace") for arm in arms
+        ]
         axis.set_xticks(range(len(arms)), names, fontsize=7)
         axis.set_title(f"{model}, n = {len(points)}")
         axis.set_ylabel("test error, %")

@@ -1,0 +1,323 @@
+"""E2: should weight decay fall or rise along a run, and does that turn with how often data recur?
+
+Two regimes of equal length: every row once, or a share of the rows again and again. In each, the
+budget K of constant decay is tuned; every course of `_courses` then spends that K; the best three
+are trained again at half and twice of it. ``val`` chooses, ``test`` reports, on rows of their own.
+
+The headline is the interaction: (up - down at one pass) - (up - down at many), paired by seed, with
+up and down the means of two courses each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from etalambda.lab.engine import Snapshot, Trial, train
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.experiments.parts import Tables, columns
+from etalambda.lab.figures.parttwo._cells import Cell, best_by, choosing, labels_of, rows_where
+from etalambda.lab.figures.parttwo._courses import COURSES, Course
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.reproduce import Bench, Jobs, Recipe, above, below
+from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.tasks import Passes
+from etalambda.schedule import cosine
+from etalambda.theory import budget
+
+MULTIPLES = (0.5, 2.0)  # of K, for the best three
+PILOTS = 2  # seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direction(Recipe):
+    """Passes of the two regimes, budgets of constant decay, seeds, and the size of a run."""
+
+    passes: tuple[int, ...]
+    budgets: tuple[float, ...]
+    choosing: int
+    seeds: int
+    lr: float
+    batch_size: int
+    rows: int = 0  # of the training data; 0 is all
+
+
+@dataclass(frozen=True)
+class World:
+    """A task: its training rows, its network and optimizer, and how a snapshot is scored."""
+
+    x: Tensor
+    y: Tensor
+    make: Callable[[], nn.Module]
+    optimizer: str
+    hyper: Mapping[str, Any]
+    scores: Callable[[Snapshot], Mapping[str, np.ndarray]]  # val and test
+
+    def courses(self) -> dict[str, Course]:
+        """Those that this task's optimizer can take."""
+        ours = {"", self.optimizer} | ({"adams"} if self.optimizer == "adamw" else set())
+        return {name: course for name, course in COURSES.items() if course.optimizer in ours}
+
+
+Worlds = Callable[[Direction, Bench], World]
+
+
+def measuring(worlds: Worlds) -> Callable[[Direction, Bench], Iterable[Jobs]]:
+    """The measurement of one task: constant decay's K, pilots, all courses, the best again."""
+
+    def measure(recipe: Direction, bench: Bench) -> Iterable[Jobs]:
+        world = worlds(recipe, bench)
+        plan = _Plan(recipe, world)
+        grid = [
+            plan.cell(passes, "constant", K, seed, plan.base(passes, "constant", K))
+            for passes, K in product(recipe.passes, recipe.budgets)
+            for seed in choosing(recipe.choosing)
+        ]
+        yield plan.jobs("grid", grid, bench)
+        best = best_budgets(bench.tables()["grid"], recipe.passes)
+        free = [name for name, course in world.courses().items() if not course.planned]
+        pilots = [
+            plan.cell(passes, name, best[passes], seed, plan.ahead(passes, name, best[passes]))
+            for passes, name in product(recipe.passes, free)
+            for seed in choosing(PILOTS)
+        ]
+        yield plan.jobs("pilots", pilots, bench)
+        plan.pilots = bench.tables()["pilots"]
+        names = ["none", *world.courses()]
+        yield plan.jobs(
+            "cells", _every(plan, recipe, best, dict.fromkeys(recipe.passes, names), [1.0]), bench
+        )
+        again = {p: best_three(bench.tables()["cells"], p) for p in recipe.passes}
+        yield plan.jobs("again", _every(plan, recipe, best, again, MULTIPLES), bench)
+
+    return measure
+
+
+def _every(
+    plan: _Plan,
+    recipe: Direction,
+    best: Mapping[int, float],
+    names: Mapping[int, Iterable[str]],
+    multiples: Iterable[float],
+) -> list[Cell]:
+    return [
+        plan.cell(
+            passes, name, best[passes] * m, seed, plan.base(passes, name, best[passes] * m), m
+        )
+        for passes in recipe.passes
+        for name, m in product(names[passes], multiples)
+        for seed in range(recipe.seeds)
+    ]
+
+
+class _Plan:
+    """λ₀ of every course at a budget, and jobs from cells."""
+
+    def __init__(self, recipe: Direction, world: World) -> None:
+        self.recipe, self.world = recipe, world
+        self.pilots: Mapping[str, np.ndarray] = {}
+        self.tasks = {
+            passes: Passes(world.x, world.y, passes=passes, batch_size=recipe.batch_size)
+            for passes in recipe.passes
+        }
+        form = budget.form(world.optimizer)
+        self.gain = budget.gain(form, momentum=world.hyper.get("momentum", 0.0))
+
+    def base(self, passes: int, name: str, K: float) -> float:
+        """λ₀ at which the course spends K; that of the pilots, scaled, where only they know."""
+        if name == "none" or K == 0:
+            return 0.0
+        course = COURSES[name]
+        if not course.planned:
+            if not course.scaled:
+                return self.ahead(passes, name, K)
+            ours = rows_where(self.pilots, passes=passes, course=name)
+            return float(ours["weight_decay"].mean() * K / ours["K"].mean())
+        steps = self.tasks[passes].steps
+        lr, rule = cosine(steps), course.rule(steps)
+        unit = sum(lr(step) * rule(step) for step in range(steps))
+        return K / (self.gain * self.recipe.lr * unit)
+
+    def ahead(self, passes: int, name: str, K: float) -> float:
+        """λ₀ of a pilot."""
+        return COURSES[name].ahead * self.base(passes, "constant", K)
+
+    def cell(
+        self, passes: int, name: str, K: float, seed: int, decay: float, multiple: float = 1.0
+    ) -> Cell:
+        """One network."""
+        course = COURSES.get(name, COURSES["constant"])
+        steps = self.tasks[passes].steps
+        rules = {"lr": cosine(steps), "weight_decay": course.rule(steps)}
+        sphere = 1.0 if course.sphere else None
+        labels = {"passes": passes, "course": name, "budget": K, "multiple": multiple}
+        return Cell(labels, Trial(seed, self.recipe.lr, decay, rules=rules, sphere=sphere))
+
+    def jobs(self, stage: str, cells: list[Cell], bench: Bench) -> Jobs:
+        """Cells of one regime and optimizer as one part."""
+        groups: dict[tuple[int, str], list[Cell]] = {}
+        for cell in cells:
+            course = COURSES.get(cell.labels["course"], COURSES["constant"])
+            optimizer = course.optimizer or self.world.optimizer
+            groups.setdefault((cell.labels["passes"], optimizer), []).append(cell)
+        return {
+            f"{stage}.passes={passes}.{optimizer}": self.job(stage, part, passes, optimizer, bench)
+            for (passes, optimizer), part in groups.items()
+        }
+
+    def job(self, stage: str, cells: list[Cell], passes: int, optimizer: str, bench: Bench) -> Any:
+        """Train the cells together; a row each."""
+
+        def run(tick: Tick) -> Tables:
+            task, left, rows = self.tasks[passes], list(cells), []
+            with sdpa_kernel(SDPBackend.MATH):  # the one that many networks can share
+                for seen in train(
+                    self.world.make,
+                    task.batches,
+                    [cell.trial for cell in cells],
+                    optimizer=optimizer,
+                    steps=task.steps,
+                    every=max(1, task.steps // 100),
+                    device=bench.device,
+                    matrices_only=True,
+                    **self.world.hyper,
+                ):
+                    tick((seen.step / task.steps + len(rows)) / (len(rows) + 1))
+                    if seen.step == task.steps:
+                        ours, left = left[: len(seen.trials)], left[len(seen.trials) :]
+                        about = dict(K=seen.K.numpy(), alive=seen.alive.numpy())
+                        rows.append(labels_of(ours) | about | dict(self.world.scores(seen)))
+            return {stage: columns(rows)}
+
+        return run
+
+
+def best_budgets(grid: Mapping[str, np.ndarray], regimes: Iterable[int]) -> dict[int, float]:
+    """K of constant decay with the lowest mean ``val`` in each regime; of those above 0.
+
+    Courses can only differ where something is spent; whether none is better is told by ``none``.
+    """
+    spending = {name: column[grid["budget"] > 0] for name, column in grid.items()}
+    return {p: best_by(rows_where(spending, passes=p), "budget")["budget"] for p in regimes}
+
+
+def best_three(cells: Mapping[str, np.ndarray], passes: int) -> list[str]:
+    """The courses with the lowest mean ``val`` in a regime, no decay aside."""
+    ours = rows_where(cells, passes=passes)
+    names = [name for name in dict.fromkeys(ours["course"]) if name != "none"]
+    return sorted(names, key=lambda name: rows_where(ours, course=name)["val"].mean())[:3]
+
+
+def score(cells: Mapping[str, np.ndarray], passes: int, name: str) -> np.ndarray:
+    """``test`` of a course in a regime, by seed."""
+    rows = rows_where(cells, passes=passes, course=name)
+    return rows["test"][np.argsort(rows["seed"])]
+
+
+def up_minus_down(cells: Mapping[str, np.ndarray], passes: int) -> np.ndarray:
+    """The mean of the rising courses minus that of the falling ones, by seed."""
+    means = {
+        way: np.mean(
+            [score(cells, passes, n) for n, c in COURSES.items() if c.direction == way], axis=0
+        )
+        for way in ("up", "down")
+    }
+    return means["up"] - means["down"]
+
+
+def estimate(tables: Tables) -> Mapping[str, Interval]:
+    """The interaction and its two parts."""
+    cells = tables["cells"]
+    one, many = (up_minus_down(cells, int(p)) for p in np.unique(cells["passes"]))
+    zero = np.zeros_like(one)
+    return {
+        "interaction": paired_difference(one, many),
+        "one pass": paired_difference(one, zero),
+        "many passes": paired_difference(many, zero),
+    }
+
+
+def criteria(unit: str) -> dict[str, Any]:
+    """Down wins where data are new, up where they recur (D'Angelo et al. 2024 and practice)."""
+    return {
+        "interaction": above(f"(up - down) at one pass minus at many, {unit}", 0.0),
+        "one pass": above(f"up - down at one pass, {unit}", 0.0),
+        "many passes": below(f"up - down at many passes, {unit}", 0.0),
+    }
+
+
+def against_constant(
+    cells: Mapping[str, np.ndarray], passes: int
+) -> dict[str, tuple[Interval, bool]]:
+    """Every course minus constant, and whether it differs by Holm's test at 5 %."""
+    base, ours = score(cells, passes, "constant"), rows_where(cells, passes=passes)
+    names = [name for name in dict.fromkeys(ours["course"]) if name != "constant"]
+    found = {name: paired_difference(score(cells, passes, name), base) for name in names}
+    return {name: (found[name], differs) for name, differs in zip(names, holm(found.values()))}
+
+
+def holm(found: Iterable[Interval], level: float = 0.05) -> list[bool]:
+    """Which of several paired differences are not 0, by Holm's step-down t-tests.
+
+    >>> near, far = Interval(0.1, -1, 1.2, 8, 1.0), Interval(5.0, 4, 6, 8, 1.0)
+    >>> holm([near, far])
+    [False, True]
+    """
+    from scipy.stats import t
+
+    each = list(found)
+    p = np.array(
+        [2 * t.sf(abs(f.value) / (f.sd / f.n**0.5), f.n - 1) if f.sd > 0 else 1.0 for f in each],
+        dtype=float,
+    )
+    order, differs = np.argsort(p), [False] * len(each)
+    for rank, index in enumerate(order):
+        if p[index] > level / (len(each) - rank):
+            break
+        differs[index] = True
+    return differs
+
+
+def drawing(unit: str) -> Callable[[Tables], Any]:
+    """The picture: K of constant decay, and every course minus constant in both regimes."""
+
+    @house_style
+    def draw(tables: Tables) -> Any:
+        grid, cells = tables["grid"], tables["cells"]
+        fig, axes = figure(13.0, 4.6, 3)
+        regimes = [int(p) for p in np.unique(cells["passes"])]
+        for passes, color in zip(regimes, OKABE_ITO):
+            rows = rows_where(grid, passes=passes)
+            budgets = np.unique(rows["budget"])
+            values = [rows_where(rows, budget=b)["val"] for b in budgets]
+            x = np.where(budgets > 0, budgets, budgets[budgets > 0].min() / 3)
+            means = [v.mean() for v in values]
+            axes[0].plot(x, means, "o-", color=color, label=f"{passes} passes")
+        axes[0].set(xscale="log", xlabel="K of constant decay (left: 0)", ylabel=f"val, {unit}")
+        axes[0].legend()
+        for axis, passes in zip(axes[1:], regimes):
+            _courses_minus_constant(axis, cells, passes)
+            axis.set_xlabel(f"test minus constant's, {unit}; blue: Holm, 5 %")
+        return fig
+
+    return draw
+
+
+def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: int) -> None:
+    found = against_constant(cells, passes)
+    for place, (difference, differs) in enumerate(found.values()):
+        ends = [[difference.value - difference.low], [difference.high - difference.value]]
+        color = OKABE_ITO[0] if differs else "0.6"
+        axis.errorbar([difference.value], [-place], xerr=ends, fmt="o", ms=4, color=color)
+    spent = {n: rows_where(cells, passes=passes, course=n)["K"].mean() for n in found}
+    names = [f"{name}, K {K:.2g}" for name, K in spent.items()]
+    axis.set_yticks([-i for i in range(len(names))], names, fontsize=8)
+    axis.axvline(0, color=INK, lw=0.8)
+    n = len(score(cells, passes, "constant"))
+    axis.set_title(f"{passes} pass{'es' * (passes > 1)}, n = {n}")

@@ -1,0 +1,86 @@
+"""Experiment E2 on text: a small character GPT under AdamW, one pass or ten over a tenth.
+
+Non-overlapping windows of one text; matrices decay, gains do not. Loss in nats a character.
+
+Departures from the paper: none of the papers tested this.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from etalambda.lab.engine import Snapshot, cross_entropy
+from etalambda.lab.figures.parttwo import _direction
+from etalambda.lab.figures.parttwo._direction import Direction, World
+from etalambda.lab.models.gpt import GPT
+from etalambda.lab.reproduce import Bench, Figure
+from etalambda.lab.tasks.text import Characters
+
+CONTEXT = 64
+
+
+def windows(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Windows side by side, and the characters that follow each of theirs."""
+    count = (len(tokens) - 1) // CONTEXT
+    x = tokens[: count * CONTEXT].view(count, CONTEXT)
+    return x, tokens[1 : count * CONTEXT + 1].view(count, CONTEXT)
+
+
+def world(recipe: Direction, bench: Bench) -> World:
+    """The text's training windows; of its held-out windows the even ones choose."""
+    text = None if bench.data is None else bench.data / "tinyshakespeare.txt"
+    task = Characters(text, CONTEXT)
+    x, y = (part.to(bench.device) for part in windows(task.train))
+    rows = recipe.rows or len(x)
+    held = [part.to(bench.device) for part in windows(task.validation)]
+    most = 512 if not recipe.rows else 16
+    parts = {"val": [t[0::2][:most] for t in held], "test": [t[1::2][:most] for t in held]}
+
+    @torch.no_grad()
+    def losses(seen: Snapshot) -> dict[str, np.ndarray]:
+        found: dict[str, Any] = {}
+        for name, (inputs, targets) in parts.items():
+            sums = [
+                cross_entropy(out := seen.predict(a), b.expand(len(out), *b.shape)).double().cpu()
+                * len(a)
+                for a, b in zip(inputs.split(64), targets.split(64))
+            ]
+            found[name] = (torch.stack(sums).sum(0) / len(inputs)).numpy()
+        return found
+
+    width, depth = (64, 2) if not recipe.rows else (16, 1)
+    make = partial(GPT, len(task.vocabulary), width, depth, context=CONTEXT)
+    hyper = dict(betas=(0.9, 0.95))
+    return World(x[:rows], y[:rows], make, "adamw", hyper, losses)
+
+
+FIGURE = Figure(
+    "parttwo-e2text",
+    shows="Part II, E2, characters",
+    claim="decay should fall where data are new and rise where they recur, at equal budget K",
+    criteria=_direction.criteria("nats"),
+    recipes={
+        "smoke": Direction(
+            minutes=0.1, passes=(1, 2), budgets=(0.0, 0.1), choosing=2, seeds=2, lr=3e-3,
+            batch_size=2, rows=8, departures=("four steps of two windows, one layer of 16",),
+        ),
+        "cpu": Direction(
+            minutes=120,
+            passes=(1, 10),
+            budgets=(0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+            choosing=4,
+            seeds=8,
+            lr=3e-3,
+            batch_size=8,
+            departures=("2 layers, 64 wide, context 64; 1960 steps of 8 windows",),
+        ),
+    },
+    measure=_direction.measuring(world),
+    estimate=_direction.estimate,
+    draw=_direction.drawing("nats"),
+)  # fmt: skip
