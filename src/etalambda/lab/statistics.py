@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -105,3 +106,25 @@ def r_squared(x: ArrayLike, y: ArrayLike, degree: int = 3) -> tuple[float, int]:
     terms = np.vander((logs - logs.mean()) / logs.std(), degree + 1)
     fitted = terms @ np.linalg.lstsq(terms, b, rcond=None)[0]
     return round(float(1 - ((b - fitted) ** 2).sum() / ((b - b.mean()) ** 2).sum()), 12), n
+
+
+def holm(found: Iterable[Interval], level: float = 0.05) -> list[bool]:
+    """Which of several paired differences are not 0, by Holm's step-down t-tests.
+
+    >>> near, far = Interval(0.1, -1, 1.2, 8, 1.0), Interval(5.0, 4, 6, 8, 1.0)
+    >>> holm([near, far])
+    [False, True]
+    """
+    from scipy.stats import t
+
+    each = list(found)
+    p = np.array(
+        [2 * t.sf(abs(f.value) / (f.sd / f.n**0.5), f.n - 1) if f.sd > 0 else 1.0 for f in each],
+        dtype=float,
+    )
+    order, differs = np.argsort(p), [False] * len(each)
+    for rank, index in enumerate(order):
+        if p[index] > level / (len(each) - rank):
+            break
+        differs[index] = True
+    return differs

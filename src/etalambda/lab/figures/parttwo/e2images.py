@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from etalambda.lab.engine import Snapshot
-from etalambda.lab.figures.parttwo import _direction
-from etalambda.lab.figures.parttwo._direction import Direction, World
+from etalambda.lab.figures.parttwo import _up_down
+from etalambda.lab.figures.parttwo._direction import Direction, World, measuring
 from etalambda.lab.models import MLP
 from etalambda.lab.reproduce import Bench, Figure
 from etalambda.lab.tasks import Digits
@@ -65,7 +65,7 @@ FIGURE = Figure(
     "parttwo-e2images",
     shows="Part II, E2, pictures",
     claim="decay should fall where data are new and rise where they recur, at equal budget K",
-    criteria=_direction.criteria("points"),
+    criteria=_up_down.criteria("points"),
     recipes={
         "smoke": Direction(
             minutes=0.1, passes=(1, 2), budgets=(0.0, 0.1), choosing=2, seeds=2, lr=0.05,
@@ -82,7 +82,7 @@ FIGURE = Figure(
             departures=("MNIST with a fifth of the labels wrong, MLP 784-128-10, 1200 steps",),
         ),
     },
-    measure=_direction.measuring(world),
-    estimate=_direction.estimate,
-    draw=_direction.drawing("points of test error"),
+    measure=measuring(world),
+    estimate=_up_down.estimate,
+    draw=_up_down.drawing("points of test error"),
 )  # fmt: skip

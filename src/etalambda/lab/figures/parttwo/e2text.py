@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from etalambda.lab.engine import Snapshot, cross_entropy
-from etalambda.lab.figures.parttwo import _direction
-from etalambda.lab.figures.parttwo._direction import Direction, World
+from etalambda.lab.figures.parttwo import _up_down
+from etalambda.lab.figures.parttwo._direction import Direction, World, measuring
 from etalambda.lab.models.gpt import GPT
 from etalambda.lab.reproduce import Bench, Figure
 from etalambda.lab.tasks.text import Characters
@@ -63,7 +63,7 @@ FIGURE = Figure(
     "parttwo-e2text",
     shows="Part II, E2, characters",
     claim="decay should fall where data are new and rise where they recur, at equal budget K",
-    criteria=_direction.criteria("nats"),
+    criteria=_up_down.criteria("nats"),
     recipes={
         "smoke": Direction(
             minutes=0.1, passes=(1, 2), budgets=(0.0, 0.1), choosing=2, seeds=2, lr=3e-3,
@@ -80,7 +80,7 @@ FIGURE = Figure(
             departures=("2 layers, 64 wide, context 64; 1960 steps of 8 windows",),
         ),
     },
-    measure=_direction.measuring(world),
-    estimate=_direction.estimate,
-    draw=_direction.drawing("nats"),
+    measure=measuring(world),
+    estimate=_up_down.estimate,
+    draw=_up_down.drawing("nats"),
 )  # fmt: skip
