@@ -146,7 +146,7 @@ def draw(tables: Tables) -> Any:
 FIGURE = Figure(
     "parttwo-e1",
     shows="Part II, E1",
-    claim="the best weight decay is inversely proportional to the length of training, λ* ∝ 1/T",
+    claim="The best weight decay is inversely proportional to the length of training, λ* ∝ 1/T.",
     criteria={
         f"{o}, {s}": within(f"exponent of λ* in T, {o}, {s} lr", -1.25, -0.75)
         for o, s in product(LRS, SHAPES)

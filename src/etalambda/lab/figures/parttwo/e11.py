@@ -136,7 +136,7 @@ def draw(tables: Tables) -> Any:
 FIGURE = Figure(
     "parttwo-e11",
     shows="Part II, E11",
-    claim="SGDS and SGD with L2 do not differ by more than 0.3 points of test error",
+    claim="SGDS and SGD with L2 do not differ by more than 0.3 points of test error.",
     criteria={
         f"{arm}, {model}": within(f"{arm} minus SGD, {model}, points", -0.3, 0.3)
         for model, arm in product(("mlp", "cnn"), ARMS)

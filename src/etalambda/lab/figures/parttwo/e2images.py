@@ -64,7 +64,7 @@ def world(recipe: Direction, bench: Bench) -> World:
 FIGURE = Figure(
     "parttwo-e2images",
     shows="Part II, E2, pictures",
-    claim="decay should fall where data are new and rise where they recur, at equal budget K",
+    claim="Decay should fall where data are new and rise where they recur, at equal budget K.",
     criteria=_up_down.criteria("points"),
     recipes={
         "smoke": Direction(

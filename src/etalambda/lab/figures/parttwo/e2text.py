@@ -62,7 +62,7 @@ def world(recipe: Direction, bench: Bench) -> World:
 FIGURE = Figure(
     "parttwo-e2text",
     shows="Part II, E2, characters",
-    claim="decay should fall where data are new and rise where they recur, at equal budget K",
+    claim="Decay should fall where data are new and rise where they recur, at equal budget K.",
     criteria=_up_down.criteria("nats"),
     recipes={
         "smoke": Direction(

@@ -166,7 +166,7 @@ def compact(tables: Tables) -> Tables:
 FIGURE = Figure(
     "parttwo-e3",
     shows="Part II, E3",
-    claim="AdamS generalizes better than AdamW because its decay follows the second moment",
+    claim="AdamS generalizes better than AdamW because its decay follows the second moment.",
     criteria={
         f"{arm}, {model}": below(f"AdamS minus {arm}, {model}, points", 0.0)
         for model, arm in product(MODELS, CONTROLS)

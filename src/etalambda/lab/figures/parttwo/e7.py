@@ -249,7 +249,7 @@ def draw(tables: Tables) -> Any:
 FIGURE = Figure(
     "parttwo-e7",
     shows="Part II, E7",
-    claim="annealed weight decay (Algorithms 1-3) generalizes better than constant decay",
+    claim="Annealed weight decay (Algorithms 1-3) generalizes better than constant decay.",
     criteria={
         f"{name}, {sphere}": below(f"{name}, {sphere}, minus {control_of(name)}, points", 0.0)
         for sphere, name in product(SPHERES, WAYS)
