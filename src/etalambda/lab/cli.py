@@ -28,11 +28,15 @@ Runs are kept in ./runs; a command that is stopped goes on where it was when run
 
 
 class Command(NamedTuple):
-    """Where a command's function is (``module:function``), its line of help and its shelf."""
+    """Where a command's function is (``module:function``), its line of help and its shelf.
+
+    ``words``: it takes the words themselves, because its flags depend on the first of them.
+    """
 
     target: str
     summary: str
     shelf: str
+    words: bool = False
 
 
 _HERE = "etalambda.lab.commands"
@@ -47,6 +51,10 @@ COMMANDS: dict[str, Command] = {
         f"{_HERE}.reproduce:reproduce", "a figure of a paper, with a verdict", "see it"
     ),
     "train": Command(f"{_HERE}.train:train", "one network, any recipe, resumed exactly", "use it"),
+    "sweep": Command(
+        f"{_HERE}.sweep:sweep", "many configs of an experiment, on many machines", "see it", True
+    ),
+    "worker": Command(f"{_HERE}.sweep:worker", "help with a sweep", "see it"),
     "suggest": Command(f"{_HERE}.suggest:suggest", "which weight decay for a plan", "use it"),
     "doctor": Command(f"{_HERE}.doctor:doctor", "what a log says about its decay", "use it"),
     "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),
@@ -93,9 +101,12 @@ def run(words: Sequence[str]) -> None:
         print(f"etalambda {__version__}")
     else:
         function = load(words[0])
+        if COMMANDS[words[0]].words:
+            return function(words[1:])
         import tyro
 
         tyro.cli(function, prog=f"etalambda {words[0]}", args=list(words[1:]))
+    return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -51,7 +52,9 @@ def _commit() -> str:
 
 
 def command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    """The command line, without the password of a database's address."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv else []
+    return re.sub(r"(://[^\s:/@]*):[^\s@]*@", r"\1:***@", " ".join(words))
 
 
 def now() -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from etalambda._common import need
 
 Table = dict[str, np.ndarray]
+_LOCAL = threading.local()
 
 
 class RecordError(ValueError):
@@ -31,7 +34,8 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", encoding="utf-8") as file:  # never through a link
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -130,12 +134,29 @@ def write_parquet(path: Path, table: Table) -> None:
         RecordError: If the disk refuses.
     """
     duckdb = need("duckdb", "lab")
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with _database() as connection:
         try:
             connection.register("recorded", table)
             connection.execute(f"copy recorded to '{_quoted(path)}' (format parquet)")
+            connection.unregister("recorded")
         except (duckdb.IOException, OSError) as error:
             raise refused(path, error) from error
+
+
+@contextmanager
+def _database() -> Iterator[Any]:
+    """This thread's DuckDB, opened once: opening costs ten times as much as a small table.
+
+    After an error it is thrown away: a KeyboardInterrupt in its midst may have broken it.
+    """
+    if getattr(_LOCAL, "pid", None) != os.getpid():
+        _LOCAL.connection = need("duckdb", "lab").connect(config={"threads": 1})
+        _LOCAL.pid = os.getpid()
+    try:
+        yield _LOCAL.connection
+    except BaseException:
+        _LOCAL.pid = None
+        raise
 
 
 def read_parquet(paths: Iterable[Path]) -> Table:
@@ -144,7 +165,7 @@ def read_parquet(paths: Iterable[Path]) -> Table:
     names = [_no_glob(path) for path in paths]
     # Without the last option a folder named seed=3 would overwrite the column seed.
     query = "select * from read_parquet(?, union_by_name = true, hive_partitioning = false)"
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with _database() as connection:
         try:
             columns = connection.execute(query, [names]).fetchnumpy()
         except duckdb.Error as error:

@@ -22,6 +22,7 @@ except ImportError:  # Windows: no flock, the pid must do
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a link in its place must not have its target emptied
 
 
 class RunLocked(ValueError):
@@ -29,8 +30,13 @@ class RunLocked(ValueError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, take_over: bool = False) -> Iterator[None]:
     """Hold the folder's lock.
+
+    Args:
+        folder: Whose lock.
+        take_over: Take the lock of another host, whose process is known to be gone: nothing here
+            can ask that host.
 
     Raises:
         RunLocked: If a living process holds it, here or on another host.
@@ -38,21 +44,22 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / NAME
     try:
-        descriptor = _acquire(path)
+        descriptor = _acquire(path, take_over)
     except OSError as error:
         raise refused(path, error) from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if _still_named(descriptor, path):  # else another host took it over
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, take_over: bool) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o644)
         try:
-            _take(descriptor, path)
+            _take(descriptor, path, take_over)
             if _still_named(descriptor, path):  # else its owner removed it as we waited
                 os.truncate(descriptor, 0)
                 os.write(descriptor, json.dumps(_me()).encode())
@@ -63,9 +70,9 @@ def _acquire(path: Path) -> int:
         os.close(descriptor)
 
 
-def _take(descriptor: int, path: Path) -> None:
+def _take(descriptor: int, path: Path, take_over: bool) -> None:
     owner = _owner(path)
-    elsewhere = owner.get("host", _me()["host"]) != _me()["host"]
+    elsewhere = not take_over and owner.get("host", _me()["host"]) != _me()["host"]
     if elsewhere or (fcntl is None and _alive(owner.get("pid"))):
         raise _locked_by(owner, path)
     if fcntl is not None:

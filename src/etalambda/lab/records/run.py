@@ -112,7 +112,8 @@ class Run:
 
         Calling it again, as a resumed run does that had finished, changes nothing.
         """
-        if self.finished:
+        if self.finished or files.read_json(self.folder / "env.json").get("finished"):
+            self.finished = True  # perhaps by another host that took this run over
             return
         for name, table in _part_tables(self.folder, self.done).items():
             temporary = self.folder / f".{name}.{os.getpid()}.tmp"
@@ -130,13 +131,16 @@ class Run:
 
 
 @contextmanager
-def open_run(folder: str | Path, config: Mapping[str, Any], *, kind: str) -> Iterator[Run]:
+def open_run(
+    folder: str | Path, config: Mapping[str, Any], *, kind: str, take_over: bool = False
+) -> Iterator[Run]:
     """Open a run folder for writing, or go on with the run of the same config that is there.
 
     Args:
         folder: Made if missing. One process writes it at a time.
         config: Flat: strings, numbers, bools and lists of them. The run is identified by it.
         kind: Which experiment, as in ``"map"``.
+        take_over: The writer on another host is known to be gone: take its lock.
 
     Raises:
         ConfigMismatch: If the folder holds a run of another config or kind: the keys that differ.
@@ -161,7 +165,7 @@ def open_run(folder: str | Path, config: Mapping[str, Any], *, kind: str) -> Ite
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise files.refused(folder, error) from error
-    with locked(folder):
+    with locked(folder, take_over=take_over):
         _claim(folder, text)
         env = files.read_json(folder / "env.json") or environment()
         with _session(folder, env):
