@@ -13,7 +13,7 @@ import pytest
 
 from etalambda.lab import cli
 from etalambda.lab.commands.experiments import at_best_lr
-from etalambda.lab.commands.words import CONFIGS, words_of
+from etalambda.lab.commands.words import COMMANDS, CONFIGS, words_of
 from etalambda.lab.configs import ClockConfig, CompareConfig, MapConfig, parse_grid
 from etalambda.lab.records import open_run, read
 from tests.lab import synthetic
@@ -109,7 +109,7 @@ def test_the_words_of_a_config_are_its_command(kind):
     }
     known = {f.name for f in fields(CONFIGS[kind])}
     config = CONFIGS[kind](**{key: value for key, value in odd.items() if key in known})
-    words = shlex.split(words_of(kind, asdict(config)))[2:]
+    words = shlex.split(words_of(kind, asdict(config)))[1 + len(COMMANDS.get(kind, (kind,))) :]
     assert tyro.cli(CONFIGS[kind], args=words) == config
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from etalambda.lab.sweep.plan import Plan
     from etalambda.lab.sweep.storage import Counts
 
-DEFAULT = "cell"
+DEFAULT = "train"
 Over = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="FIELD=VALUES")]]
 Pairs = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")]]
 SHOWN = 20  # cells that --dry-run lists

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from etalambda.lab.configs import ClockConfig, CompareConfig, MapConfig
+from etalambda.lab.experiments.cell_config import CellConfig
 from etalambda.lab.train.config import TrainConfig
 
 CONFIGS: dict[str, Any] = {
@@ -15,7 +16,9 @@ CONFIGS: dict[str, Any] = {
     "map": MapConfig,
     "compare": CompareConfig,
     "train": TrainConfig,
+    "cell": CellConfig,
 }
+COMMANDS = {"cell": ("sweep", "cell")}
 POSITIONAL = {("map", "task"), ("compare", "task")}
 GRIDS = ("lrs", "weight_decays")
 
@@ -28,7 +31,7 @@ def words_of(kind: str, config: Mapping[str, Any], out: str = "") -> str:
     >>> words_of("train", {"task": "digits", "scale_invariant": True, "lr": 0.2})
     'etalambda train --scale-invariant --lr 0.2'
     """
-    words = ["etalambda", kind]
+    words = ["etalambda", *COMMANDS.get(kind, (kind,))]
     for f in fields(CONFIGS[kind]):
         value = config.get(f.name, f.default)
         value = tuple(value) if isinstance(value, list) else value

@@ -44,6 +44,7 @@ class Target:
 _EXPERIMENTS = "etalambda.lab.experiments"
 _CONFIGS = "etalambda.lab.configs"
 TARGETS: dict[str, Target] = {
+    "train": Target("etalambda.lab.train.config:TrainConfig", "etalambda.lab.train"),
     "cell": Target(f"{_EXPERIMENTS}.cell_config:CellConfig", f"{_EXPERIMENTS}.cell"),
     "map": Target(f"{_CONFIGS}:MapConfig", f"{_EXPERIMENTS}.map"),
     "compare": Target(f"{_CONFIGS}:CompareConfig", f"{_EXPERIMENTS}.compare"),
