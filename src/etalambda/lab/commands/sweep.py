@@ -15,8 +15,8 @@ from etalambda.lab.configs import check_counts
 from etalambda.lab.sweep.targets import TARGETS, target
 
 if TYPE_CHECKING:
+    from etalambda.lab.sweep.counts import Counts
     from etalambda.lab.sweep.plan import Plan
-    from etalambda.lab.sweep.storage import Counts
 
 DEFAULT = "train"
 Over = UseAppendAction[Annotated[tuple[str, ...], arg(metavar="FIELD=VALUES")]]
@@ -215,7 +215,8 @@ def worker(
         heartbeat: Seconds between two signs of life.
         quiet: Say nothing.
     """
-    from etalambda.lab.sweep.storage import Queue, open_storage, sqlite_url
+    from etalambda.lab.sweep.queue import Queue
+    from etalambda.lab.sweep.storage import open_storage, sqlite_url
     from etalambda.lab.sweep.work import work
 
     check_counts(heartbeat=heartbeat)

@@ -20,7 +20,8 @@ from etalambda.lab.sweep.local import Job
 
 def run_worker(job: Job) -> int:
     """One worker to its end; runs inside a task of the cluster."""
-    from etalambda.lab.sweep.storage import Queue, open_storage
+    from etalambda.lab.sweep.queue import Queue
+    from etalambda.lab.sweep.storage import open_storage
     from etalambda.lab.sweep.work import work
 
     queue = Queue.load(open_storage(job.storage, job.heartbeat), job.study, trusted=job.kind)

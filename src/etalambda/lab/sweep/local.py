@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from etalambda.lab.sweep.storage import MAX_DEATHS
+from etalambda.lab.sweep.counts import MAX_DEATHS
 
 STORAGE = "ETALAMBDA_STORAGE"  # by the environment: a command line is for all to see
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from etalambda.lab.records.files import read_json
 from etalambda.lab.sweep.clusters import ray_tasks, slurm_jobs
+from etalambda.lab.sweep.counts import Counts
 from etalambda.lab.sweep.local import Job, crew
 from etalambda.lab.sweep.plan import Plan
+from etalambda.lab.sweep.queue import Queue
 from etalambda.lab.sweep.space import mark_of
-from etalambda.lab.sweep.storage import Counts, Queue, open_storage, sqlite_url
+from etalambda.lab.sweep.storage import open_storage, sqlite_url
 from etalambda.lab.sweep.work import CELLS, best_of
 
 ENGINES: dict[str, Callable[[Job, int, Mapping[str, str]], AbstractContextManager[Any]]] = {
