@@ -27,13 +27,16 @@ BETA2 = tl.constexpr(3)
 EPS = tl.constexpr(4)
 POWER = tl.constexpr(5)
 HYPER = tl.constexpr(6)
-# What `decide` works out for a tensor (float64); the last two are for the next step.
+# What `decide` works out for a tensor (float64); from RATE on it is for the next step.
 KEPT = tl.constexpr(0)
 SIZE = tl.constexpr(1)
 ROOT = tl.constexpr(2)
 RATE = tl.constexpr(3)
 BASE = tl.constexpr(4)
-COEFS = tl.constexpr(5)
+PAST = tl.constexpr(5)
+NEXT = tl.constexpr(6)
+FORGET = tl.constexpr(7)
+COEFS = tl.constexpr(8)
 # Numbers of the whole model (float64).
 EXACT = tl.constexpr(0)
 SKIP = tl.constexpr(1)
@@ -153,11 +156,26 @@ def _step_of(table, i, mask):
     return address.to(tl.pointer_type(tl.float32))
 
 
+@triton.jit(do_not_specialize=["tensors"])
+def weigh(table, hyper, coefs, tensors, TENSORS: tl.constexpr):
+    """What Σv of each tensor counts in v̄ of the last step and of the next: for fresh buffers."""
+    i = (tl.program_id(0) * TENSORS + tl.arange(0, TENSORS)).to(tl.int64)
+    mask = i < tensors
+    row = hyper + tl.load(table + i * COLUMNS + GROUP, mask=mask, other=0) * HYPER
+    beta2 = tl.load(row + BETA2, mask=mask, other=0.5)
+    step = tl.load(_step_of(table, i, mask), mask=mask, other=1.0).to(tl.float64)
+    past = 1 / _correction(tl.maximum(step, 1.0), beta2)
+    own = coefs + i * COEFS
+    tl.store(own + PAST, tl.where(step > 0, past, 0.0), mask=mask)
+    tl.store(own + NEXT, 1 / _correction(step + 1, beta2), mask=mask)
+    tl.store(own + FORGET, beta2, mask=mask)
+
+
 @triton.jit(do_not_specialize=["chunks", "tensors"])
 def decide(
     table, tensor_of, hyper, sums, ahead, coefs, dial, scale, found_inf, chunks, tensors,
     SCALED: tl.constexpr, CHECKED: tl.constexpr, CLIP: tl.constexpr, PEAKS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, TENSORS: tl.constexpr,
 ):  # fmt: skip
     """One program: v̄, what each tensor keeps, its step size, and its counter.
 
@@ -177,14 +195,12 @@ def decide(
             chunk = begin + tl.arange(0, BLOCK)
             mask = chunk < chunks
             i = tl.load(tensor_of + chunk, mask=mask, other=0).to(tl.int64)
-            group = tl.load(table + i * COLUMNS + GROUP, mask=mask, other=0)
-            beta2 = tl.load(hyper + group * HYPER + BETA2, mask=mask, other=0.5)
-            step = tl.load(_step_of(table, i, mask), mask=mask, other=1.0).to(tl.float64)
+            own = coefs + i * COEFS
             before = tl.load(sums + chunk, mask=mask, other=0.0)
             found = tl.load(ahead + chunk, mask=mask, other=0.0)
-            weight = 1 / _correction(step + 1, beta2)
-            past = tl.where(step > 0, _correction(step, beta2), 1.0)
-            former += tl.where(step > 0, before / past, 0.0)
+            weight = tl.load(own + NEXT, mask=mask, other=0.0)
+            beta2 = tl.load(own + FORGET, mask=mask, other=0.0)
+            former += before * tl.load(own + PAST, mask=mask, other=0.0)
             if PEAKS:
                 kept_part += found * weight
             else:
@@ -205,10 +221,11 @@ def decide(
         else:
             mean = (tl.sum(kept_part, 0) + gain * gain * tl.sum(new_part, 0)) / count
         mean = tl.where(exact != 0, mean, past_mean)
-        tl.debug_barrier()  # every counter has been read
-        worst, highest = zeros, zeros
-        for begin in range(0, tensors, BLOCK):
-            i = (begin + tl.arange(0, BLOCK)).to(tl.int64)
+        tl.debug_barrier()  # every coefficient has been read
+        worst = tl.zeros([TENSORS], tl.float64)
+        highest = worst
+        for begin in range(0, tensors, TENSORS):
+            i = (begin + tl.arange(0, TENSORS)).to(tl.int64)
             mask = i < tensors
             row = hyper + tl.load(table + i * COLUMNS + GROUP, mask=mask, other=0) * HYPER
             lr = tl.load(row + LR, mask=mask, other=0.0)
@@ -217,9 +234,9 @@ def decide(
             own = coefs + i * COEFS
             last_rate = tl.load(own + RATE, mask=mask, other=0.0)
             last_base = tl.load(own + BASE, mask=mask, other=0.0)
-            past_power = _power(tl.zeros([BLOCK], tl.float64) + past_mean, power)
+            past_power = _power(tl.zeros([TENSORS], tl.float64) + past_mean, power)
             carry = tl.minimum(last_rate * past_power, 1.0) - last_base
-            base = tl.minimum(rate * _power(tl.zeros([BLOCK], tl.float64) + mean, power), 1.0)
+            base = tl.minimum(rate * _power(tl.zeros([TENSORS], tl.float64) + mean, power), 1.0)
             lagged = tl.abs(base - tl.minimum(rate * past_power, 1.0))
             worst = tl.maximum(worst, tl.where(exact != 0, lagged, tl.abs(carry)))
             highest = tl.maximum(highest, base)
@@ -231,7 +248,11 @@ def decide(
             beta2 = tl.load(row + BETA2, mask=mask, other=0.5)
             tl.store(own + KEPT, tl.maximum(1 - base - carry, 0.0), mask=mask)
             tl.store(own + SIZE, lr / _correction(step, beta1), mask=mask)
-            tl.store(own + ROOT, 1 / tl.sqrt(_correction(step, beta2)), mask=mask)
+            correction = _correction(step, beta2)
+            tl.store(own + ROOT, 1 / tl.sqrt(correction), mask=mask)
+            tl.store(own + PAST, 1 / correction, mask=mask)
+            tl.store(own + NEXT, 1 / _correction(step + 1, beta2), mask=mask)
+            tl.store(own + FORGET, beta2, mask=mask)
             tl.store(own + RATE, rate, mask=mask)
             tl.store(own + BASE, base, mask=mask)
         deviation, decay = tl.max(worst, 0), tl.max(highest, 0)

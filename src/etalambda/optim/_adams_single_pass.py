@@ -37,7 +37,7 @@ LAG = 2.0**-23  # of a weight
 SMALL = dict(chunk=4096, block=2048, warps=4)
 LARGE = dict(chunk=32768, block=2048, warps=4)
 MANY = 1 << 25
-DECIDE = dict(BLOCK=1024, num_warps=8)
+DECIDE = dict(BLOCK=2048, TENSORS=512, num_warps=16)
 
 
 def counts_on_device(lists: Lists) -> bool:
@@ -78,9 +78,10 @@ class SinglePass:
         self.hyper = torch.zeros(len(groups), 6, dtype=torch.float64, device=home)
         self.cells = [list(row.unbind()) for row in self.hyper.unbind()]
         self.known = [[float("nan")] * 6 for _ in groups]
+        self.weighed: list[Any] = []  # β2 of the groups when their sums were last weighed
         self.sums = torch.zeros(chunks, dtype=torch.float64, device=home)
         self.ahead = torch.zeros_like(self.sums)
-        self.coefs = torch.zeros(count, 5, dtype=torch.float64, device=home)
+        self.coefs = torch.zeros(count, 8, dtype=torch.float64, device=home)
         lag = 0.0 if torch.float64 in self.dtypes else LAG
         dial = [1.0, 0.0, 1.0, max(sum(numels), 1), lag, 1.0, 0.0]
         self.dial = torch.tensor(dial, dtype=torch.float64, device=home)
@@ -133,9 +134,16 @@ class SinglePass:
         column = self.kernels.MAX_EXP_AVG_SQ if self.amsgrad else self.kernels.EXP_AVG_SQ
         with self.guard:
             self._sums(self.sums, "v", column.value, True, None)
-        self.coefs[:, 3:].zero_()
+        self.coefs[:, 3:5].zero_()
         self.dial[0].fill_(1.0)
         self.stale = False
+
+    def _weigh(self) -> None:
+        count, size = len(self.dtypes), DECIDE["TENSORS"]
+        with self.guard:
+            self.kernels.weigh[(-(-count // size),)](
+                self.table, self.hyper, self.coefs, count, TENSORS=size
+            )
 
     def step(self, groups: list[Lists], scale: Tensor | None, found_inf: Tensor | None) -> None:
         """Take one step."""
@@ -146,6 +154,11 @@ class SinglePass:
         self._set_ages(groups)
         if self.stale:
             self.reseed()
+            self.weighed = []
+        betas2 = [as_float(lists.group["betas"][1]) for lists in groups]
+        if betas2 != self.weighed:
+            self._weigh()
+            self.weighed = betas2
         with self.guard:
             self._launch(groups[0].group["max_norm"] is not None, scale, found_inf)
         for lists in groups:
@@ -227,4 +240,5 @@ class SinglePass:
             return
         on_host = [not counts_on_device(lists) for lists in groups for _ in lists.steps]
         if any(on_host):
+            self.weighed = []
             self.ages.copy_(torch.tensor([s.item() if h else 0.0 for s, h in zip(steps, on_host)]))

@@ -109,7 +109,7 @@ class SGDW(Base):
 
     def _new_step(self, p: Tensor, group: dict[str, Any], value: float) -> Tensor:
         # On the host, also with ``fused``: whether a step is the first decides the kernel's call.
-        return super()._new_step(p, group | dict(fused=None), value)
+        return super()._new_step(p, group, value).cpu()
 
     def _factors(self, lists: Lists) -> list[Any]:
         """What multiplies λ, one number a tensor."""
