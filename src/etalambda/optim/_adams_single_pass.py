@@ -34,8 +34,8 @@ from etalambda.optim._fused import DTYPE, dense_together
 NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 LAG = 2.0**-23  # of a weight
 # How the work is cut, by the number of elements: few elements still fill the chip.
-SMALL = dict(chunk=4096, block=2048, warps=4)
-LARGE = dict(chunk=32768, block=2048, warps=4)
+SMALL = dict(chunk=4096, block=1024, warps=4)
+LARGE = dict(chunk=32768, block=1024, warps=4)
 MANY = 1 << 25
 DECIDE = dict(BLOCK=2048, TENSORS=512, num_warps=16)
 
