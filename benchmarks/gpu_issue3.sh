@@ -30,7 +30,7 @@ options=(-q -p no:cacheprovider -o addopts= --strict-markers -ra --tb=short)
 } >"$out/env.txt" 2>&1
 cat "$out/env.txt"
 
-echo "== a. tests/optim/test_cuda.py (one process)"
+echo "== a. tests/optim/test_cuda.py "
 timeout "$(left 75)" "$python" -m pytest "${options[@]}" tests/optim/test_cuda.py >"$out/tests_cuda.log" 2>&1
 echo "exit $?"; tail -n 40 "$out/tests_cuda.log"
 

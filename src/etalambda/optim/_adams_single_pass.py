@@ -60,6 +60,7 @@ class SinglePass:
     def __init__(self, groups: list[Lists], key: tuple[Any, ...]) -> None:
         self.key, self.stale, self.captured = key, True, False
         self.kernels: Any = import_module("etalambda.optim._adams_kernels")
+        self.decision: Any = import_module("etalambda.optim._adams_decision")
         weights = [w for lists in groups for w in lists.weights]
         self.home = home = weights[0].device
         self.dtypes = list(map(DTYPE, weights))
@@ -111,7 +112,7 @@ class SinglePass:
         self.start_of = starts.to(self.home, torch.int64)
 
     def _rows(self, groups: list[Lists], numels: list[int]) -> list[list[int]]:
-        """The table of tensors, in the columns of `_adams_kernels`."""
+        """The table of tensors, in the columns of `_adams_decision`."""
         rows = []
         for index, lists in enumerate(groups):
             columns = [lists.buffers.get(name, [None] * len(lists.weights)) for name in NAMES]
@@ -131,7 +132,7 @@ class SinglePass:
 
     def reseed(self) -> None:
         """Measure Σv anew and start without a lag: a run that is resumed from here does so too."""
-        column = self.kernels.MAX_EXP_AVG_SQ if self.amsgrad else self.kernels.EXP_AVG_SQ
+        column = self.decision.MAX_EXP_AVG_SQ if self.amsgrad else self.decision.EXP_AVG_SQ
         with self.guard:
             self._sums(self.sums, "v", column.value, True, None)
         self.coefs[:, 3:5].zero_()
@@ -141,7 +142,7 @@ class SinglePass:
     def _weigh(self) -> None:
         count, size = len(self.dtypes), DECIDE["TENSORS"]
         with self.guard:
-            self.kernels.weigh[(-(-count // size),)](
+            self.decision.weigh[(-(-count // size),)](
                 self.table, self.hyper, self.coefs, count, TENSORS=size
             )
 
@@ -169,9 +170,9 @@ class SinglePass:
     def _launch(self, clip: bool, scale: Tensor | None, found_inf: Tensor | None) -> None:
         what = "peak" if self.amsgrad else "g2"
         if self.bundles:
-            column = self.kernels.EXP_AVG_SQ.value
+            column = self.decision.EXP_AVG_SQ.value
             self._sums(self.ahead, what, column, clip, scale if self.amsgrad else None)
-        self.kernels.decide[(1,)](
+        self.decision.decide[(1,)](
             self.table, self.tensor_of, self.hyper, self.sums, self.ahead, self.coefs, self.dial,
             self.dial if scale is None else scale, self.dial if found_inf is None else found_inf,
             len(self.tensor_of), len(self.dtypes), SCALED=scale is not None,
