@@ -45,8 +45,18 @@ def test_coefficient_units_agree():
 
 
 def test_a_peak_at_the_end_is_refused():
-    with pytest.raises(ValueError, match=r"still at its peak at the end.*train longer"):
+    with pytest.raises(ValueError, match=r"still rising at the end.*train longer"):
         measure_coefficient(run(95), lr=0.2, weight_decay=0.01)
+
+
+def test_a_plateau_that_still_climbs_is_refused():
+    """t* lies within the half percent at 70 % of the run, and would move with every step more."""
+
+    def climbing(weight_decay):
+        return [(t, 0.9 - 0.3 * 2 ** (-t / 15)) for t in range(1, 100)]
+
+    with pytest.raises(ValueError, match=r"\+0.00.* in the last fifth"):
+        measure_coefficient(climbing, lr=0.2, weight_decay=0.01)
 
 
 @pytest.mark.parametrize("rule", ["weight_decay", "lr", "sqrt"])

@@ -8,7 +8,14 @@ import torch
 
 import etalambda as el
 from etalambda.suggest import DecayBudget
-from etalambda.suggest.predictors import PREDICTORS, NotApplicable, Plan, target_budget
+from etalambda.suggest.measure import Coefficient
+from etalambda.suggest.predictors import (
+    PREDICTORS,
+    NotApplicable,
+    Plan,
+    source_of,
+    target_budget,
+)
 
 CIFAR = dict(steps=78_200, batch_size=128, dataset_size=50_000)
 
@@ -75,6 +82,25 @@ def test_time_to_peak_counts_to_the_first_drop():
     ones = torch.ones_like(drops)
     cut = Plan("adamw", 1e-3, 1000, drops, ones, coefficient=0.6)
     assert PREDICTORS["peak_time"](cut) == pytest.approx(0.6 / (300 * 1e-3))
+
+
+def test_c_is_a_range_and_never_a_number_alone():
+    """c at a small λ is up to twice that at a large one: λ comes as c/T to 2c/T."""
+    measured = Coefficient(decay_done=0.4, epochs=0.1, steps=400.0, time=200.0, weight_decay=2.0)
+    plan = dict(optimizer="sgd", lr=0.1, momentum=0.9, steps=1000)
+    found = el.suggest(**plan, coefficient=measured)
+    (rule,) = [p for p in found.predictions if p.name == "peak_time"]
+    assert (rule.low, rule.weight_decay) == pytest.approx((0.4 / 1000, 0.8 / 1000))
+    assert "0.0004 to 0.0008" in str(found)
+    assert found.spread[0] <= rule.low
+    assert el.suggest(**plan, coefficient=0.8).predictions == found.predictions
+
+
+def test_width_transfer_keeps_the_product():
+    """Kosson: lr ∝ 1/width asks for λ ∝ width, from the reference run's K."""
+    reference = dict(lr=4e-3, weight_decay=0.1, steps=1000, optimizer="adamw")
+    found = el.suggest(optimizer="adamw", lr=1e-3, steps=1000, reference=reference)
+    assert found.weight_decay == pytest.approx(0.4)
 
 
 def test_power_lines_and_the_regimes():
@@ -149,7 +175,7 @@ def test_warnings_say_what_to_be_careful_about():
 def test_printed_and_json():
     found = el.suggest(optimizer="adamw", lr=1e-3, lr_schedule="cosine", **CIFAR)
     text = str(found)
-    assert text.startswith("weight_decay ≈ 0.4, rules say 0.04 to 0.5 (adamw, lr 0.001)")
+    assert text.startswith("weight_decay ≈ 0.4, rules say 0.02 to 0.5 (adamw, lr 0.001)")
     assert all(name in text for name in PREDICTORS)
     row = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert row["chosen"] == "decay_budget"
@@ -159,8 +185,9 @@ def test_printed_and_json():
 
 def test_every_predictor_names_its_source_domain_and_failures():
     for name, rule in PREDICTORS.items():
-        for word in ("Source:", "Fails:"):
+        for word in ("Source:", "Domain:", "Fails:"):
             assert word in (rule.__doc__ or ""), (name, word)
+        assert source_of(rule), name
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from torch import Tensor
 from etalambda._common import check_nonnegative, check_positive, unknown
 from etalambda.theory.plan import DecayBudget
 
-PASSED = 0.8
+PASSED = 0.8  # the last fifth of the run has to bring neither the peak nor a better one
 
 
 def time_to_peak(
@@ -135,7 +135,8 @@ def measure_coefficient(
         tolerance, mode: See `time_to_peak`.
 
     Raises:
-        ValueError: If the peak came in the last fifth of the run: then it may lie beyond it.
+        ValueError: If the peak came in the last fifth of the run, or the accuracy still rose there
+            by more than half the tolerance: then it may lie beyond the run.
 
     Example:
         >>> def train(weight_decay):  # accuracy peaks after 3/(lr λ) steps, then falls
@@ -149,10 +150,13 @@ def measure_coefficient(
     seen = [(float(step), float(accuracy)) for step, accuracy in train(weight_decay)]
     steps, accuracies = [step for step, _ in seen], [accuracy for _, accuracy in seen]
     peak = time_to_peak(steps, accuracies, tolerance, mode)
-    if peak > PASSED * steps[-1]:
+    early = [accuracy for step, accuracy in seen if step <= PASSED * steps[-1]]
+    rose = max(accuracies) - max(early, default=0.0)
+    if peak > PASSED * steps[-1] or rose > tolerance / 2:
         raise ValueError(
-            f"the accuracy was still at its peak at the end (t* = {peak:g} of {steps[-1]:g} "
-            "steps), so the peak may lie beyond: train longer, or take a larger weight_decay"
+            f"the accuracy was still rising at the end (t* = {peak:g} of {steps[-1]:g} steps, "
+            f"+{rose:.2g} in the last fifth), so the peak may lie beyond: train longer, or take "
+            "a larger weight_decay"
         )
     done = DecayBudget.of(
         optimizer, lr=lr, weight_decay=weight_decay, steps=max(round(peak), 1), momentum=momentum

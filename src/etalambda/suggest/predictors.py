@@ -13,6 +13,7 @@ The constants come from where each docstring says. Those that nobody has verifie
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,13 +121,15 @@ def target_budget(passes: float | None, tokens_per_parameter: float | None) -> t
     tpp = CHINCHILLA if tokens_per_parameter is None else tokens_per_parameter
     known = "" if tokens_per_parameter is not None else ", assumed"
     regime = "one pass" if passes is not None else "passes unknown, taken as one"
-    return 0.5 / power_lines_timescale(tpp), f"{regime}: Power Lines at TPP {tpp:.3g}{known}"
+    return 0.5 / power_lines_timescale(
+        tpp
+    ), f"{regime}: Power Lines (unverified) at TPP {tpp:.3g}{known}"
 
 
 def decay_budget(plan: Plan) -> float:
     """λ₀ with Σ m_t η_t λ₀ = K*(regime); see `target_budget`.
 
-    Source: the K ruler (`recipes`) for many passes, Bergsma et al. 2025 for one.
+    Source: the K ruler; `recipes` for many passes, Bergsma et al. 2025 for one.
     Domain: every optimizer with a decay rate. Fails: K* is known to a factor of about 3; tasks
     with little noise, and short runs, need none of it.
     """
@@ -150,8 +153,9 @@ def ema_timescale(plan: Plan) -> float:
 def power_lines(plan: Plan) -> float:
     """τ/T = 1.084 TPP^(-0.527) at the peak lr; the constant is unverified here.
 
-    Source: Bergsma et al. 2025 (2505.13738), AdamW language models of 111M to 3.3B, one pass.
-    Fails: for several passes, where published optima are up to 30 times larger (2509.14786).
+    Source: Bergsma et al. 2025 (2505.13738), AdamW language models of 111M to 3.3B.
+    Domain: one pass over the data. Fails: for several passes, where published optima are up to 30
+    times larger (2509.14786).
     """
     if plan.passes is not None and plan.passes > ONE_PASS:
         raise NotApplicable("fitted on one pass over the data")
@@ -177,8 +181,9 @@ def peak_time(plan: Plan) -> float:
     """λ = c/T: the run reaches its best accuracy as it ends, or as its lr first drops.
 
     Source: Lewkowycz & Gur-Ari 2020, section 3. ``coefficient`` is c as decay done, K; without it
-    2 · 0.64, from their c = 0.0065625 epochs (lr 0.2, momentum 0.9, 48.8 steps an epoch), doubled
-    because c measured at a large λ is about half of c at a small one (their figure S4).
+    2 · 0.64, from their c = 0.0065625 epochs (lr 0.2, momentum 0.9, 48.8 steps an epoch). c is a
+    range: measured at a large λ it is about half of what it is at a small one (their figure S4).
+    This is its upper end, for a λ that is small; `RANGED` has the lower.
     Domain: overparameterized networks at a constant lr, SGD. Fails: after an lr drop it decays too
     little (their figure S10); underparameterized networks (S7, S8).
     """
@@ -208,7 +213,7 @@ def anchored(plan: Plan) -> float:
     """The reference run's K, scaled for data: the same K for several passes, TPP^0.527 for one.
 
     At one pass and lr ∝ √B this is nanochat's λ ∝ √B/D. Lr, batch size and width enter through K.
-    Source: `decay_budget`'s, with the level taken from a run that was tuned.
+    Source: your run; the exponent is that of `power_lines`.
     Domain: the same task and recipe at another scale. Fails: if the reference was not tuned.
     """
     plan.need("reference")
@@ -232,5 +237,20 @@ PREDICTORS: dict[str, Callable[[Plan], float]] = {
 }
 """Name -> predictor, in the order in which `suggest` prints them."""
 
-VALIDATED: dict[str, str] = {}
-"""Predictor -> the evidence that its median regret is small enough to be a default."""
+RANGED: dict[str, float] = {"peak_time": 0.5}
+"""Predictor that is a range -> its lower end as a share of what it returns, the upper."""
+
+
+def source_of(predictor: Callable[[Plan], float]) -> str:
+    """Where a predictor comes from: the head of the "Source:" in its docstring.
+
+    A constant that its docstring calls unverified is labelled so.
+
+    Example:
+        >>> source_of(power_lines)
+        'Bergsma et al. 2025 (2505.13738), constant unverified'
+    """
+    text = " ".join((predictor.__doc__ or "").split())
+    found = re.search(r"Source: (.*?)(?:[,;:]|\. [A-Z]|$)", text)
+    label = ", constant unverified" if "unverified" in text else ""
+    return (found.group(1) if found else "") + label

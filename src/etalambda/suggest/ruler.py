@@ -43,7 +43,8 @@ def ruler(runs: Mapping[str, float] | None = None, *, ax: Any = None) -> Any:
     return ax
 
 
-_TEXT: dict[str, Any] = dict(textcoords="offset points", va="center", fontsize=8)
+_CLEAR = dict(facecolor="white", edgecolor="none", alpha=0.85, pad=0.6)  # over an arrow's line
+_TEXT: dict[str, Any] = dict(textcoords="offset points", va="center", fontsize=8, bbox=_CLEAR)
 
 
 def _label(ax: Any, recipe: Recipe, height: int) -> None:
@@ -66,7 +67,9 @@ def _arrows(ax: Any, runs: Mapping[str, float], top: int) -> list[str]:
             unplaced.append(text)
             continue
         foot, head = (budget, -0.7), (budget, top + 0.4 + 0.9 * index)
-        ax.annotate("", foot, head, arrowprops=dict(arrowstyle="-|>", color=YOURS, lw=1.8))
+        ax.annotate(
+            "", foot, head, arrowprops=dict(arrowstyle="-|>", color=YOURS, lw=1.8), zorder=1
+        )
         side = dict(xytext=(-7, 0), ha="right") if budget > 1 else dict(xytext=(7, 0), ha="left")
         ax.annotate(text, head, weight="bold", **side, **_TEXT)
     return unplaced

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from torch import Tensor
 
 from etalambda._common import check_positive
 from etalambda.suggest.findings import INERT, number
+from etalambda.suggest.measure import Coefficient
 from etalambda.suggest.predictors import (
     PREDICTORS,
+    RANGED,
     NotApplicable,
     Plan,
+    source_of,
     target_budget,
 )
 from etalambda.suggest.suggestion import Prediction, Suggestion
 from etalambda.theory import budget
-from etalambda.theory.plan import DecayBudget, factors, weight_decay_factors
-
-ScheduleLike = str | Sequence[float] | Tensor | Callable[[int], float]
+from etalambda.theory.plan import DecayBudget
+from etalambda.theory.shapes import Schedule, factors, weight_decay_factors
 
 
 def suggest(
@@ -31,13 +31,13 @@ def suggest(
     batch_size: float | None = None,
     dataset_size: float | None = None,
     parameters: float | None = None,
-    lr_schedule: ScheduleLike = "constant",
-    weight_decay_schedule: ScheduleLike = "constant",
+    lr_schedule: Schedule = "constant",
+    weight_decay_schedule: Schedule = "constant",
     reference: Mapping[str, Any] | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     v_mean: float | None = None,
-    coefficient: float | None = None,
+    coefficient: Coefficient | float | None = None,
 ) -> Suggestion:
     """Which weight decay? Every published rule side by side, and one of them taken.
 
@@ -58,7 +58,8 @@ def suggest(
         momentum: Of SGD: 0.9 makes the same λ decay ten times faster.
         dampening: Of SGD.
         v_mean: v̄ for AdamS, from ``etalambda.stats`` of a short run.
-        coefficient: c as decay done, from `measure_coefficient`, for the rule "peak_time".
+        coefficient: c for the rule "peak_time": what `measure_coefficient` returned, or the upper
+            end of its range as decay done.
 
     Returns:
         A `Suggestion`. Print it, or take ``.weight_decay``.
@@ -75,6 +76,8 @@ def suggest(
         >>> [round(p.weight_decay, 2) for p in found.predictions[1:3]]
         [0.41, 0.18]
     """
+    if isinstance(coefficient, Coefficient):
+        coefficient = coefficient.range()[1]
     for name, value in dict(
         lr=lr,
         batch_size=batch_size,
@@ -127,7 +130,7 @@ def suggest(
     )
 
 
-def _named(schedule: ScheduleLike) -> str:
+def _named(schedule: Schedule) -> str:
     return schedule if isinstance(schedule, str) else "as given"
 
 
@@ -138,13 +141,13 @@ def _gain(optimizer: str, momentum: float, dampening: float, v_mean: float | Non
 
 def _ask(name: str, plan: Plan) -> Prediction:
     rule = PREDICTORS[name]
-    source = (rule.__doc__ or "").split("\n")[0].rstrip(".")
+    source = source_of(rule)
     try:
         found = rule(plan)
     except NotApplicable as reason:
-        return Prediction(name, math.nan, math.nan, str(reason), source)
+        return Prediction(name, math.nan, math.nan, str(reason), source, math.nan)
     spent = found * plan.lr * plan.gain * (plan.lr_factors * plan.decay_factors).sum().item()
-    return Prediction(name, found, spent, "", source)
+    return Prediction(name, found, spent, "", source, found * RANGED.get(name, 1.0))
 
 
 def _choose(predictions: Sequence[Prediction], plan: Plan) -> tuple[Prediction, str]:
@@ -193,11 +196,10 @@ def _warnings(plan: Plan, spent: DecayBudget, predictions: Sequence[Prediction])
         found.append(f"equilibrium never reached: τ = {number(spent.tau)} > T = {plan.steps} steps")
     if rate > 0.1:
         found.append(f"lr·λ/(1-μ) = {number(rate)} > 0.1: a step removes too much; shorten the lr")
-    said = [p.weight_decay for p in predictions if math.isfinite(p.weight_decay)]
-    if max(said) > 3 * min(said):
-        found.append(
-            f"the rules disagree by a factor of {max(said) / min(said):.0f}; try both ends"
-        )
+    said = [p for p in predictions if math.isfinite(p.weight_decay)]
+    low, high = min(p.low for p in said), max(p.weight_decay for p in said)
+    if high > 3 * low:
+        found.append(f"the rules disagree by a factor of {high / low:.0f}; try both ends")
     if len(said) == 1:
         found.append("one rule alone applies: give batch_size, dataset_size, parameters for more")
     if plan.passes is None:

@@ -10,13 +10,17 @@ from etalambda.theory.plan import DecayBudget
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one rule says: λ, the K it would spend, or why it has nothing to say."""
+    """What one rule says: λ, the K it would spend, or why it has nothing to say.
+
+    ``low`` is the lower end of a rule that is a range, such as c/T, and ``weight_decay`` otherwise.
+    """
 
     name: str
     weight_decay: float
     budget: float
     reason: str
     source: str
+    low: float
 
 
 _CAVEAT = "a choice, not a law: no rule has passed the test of docs/suggest.md yet"
@@ -50,8 +54,8 @@ class Suggestion:
     @property
     def spread(self) -> tuple[float, float]:
         """The smallest and the largest λ of the rules that apply."""
-        found = [p.weight_decay for p in self.predictions if math.isfinite(p.weight_decay)]
-        return min(found), max(found)
+        found = [p for p in self.predictions if math.isfinite(p.weight_decay)]
+        return min(p.low for p in found), max(p.weight_decay for p in found)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON; NaN and infinity are None."""
@@ -89,11 +93,13 @@ class Suggestion:
             f"= {number(self.plan.tau_share)} of the run, schedule {self.schedule}"
         )
         lines = [head, facts, f"taken: {self.chosen}: {self.why}", _CAVEAT, ""]
-        lines += [f"  {'rule':<18} {'weight decay':>12} {'K':>8}  source"]
+        lines += [f"  {'rule':<18} {'weight decay':>16} {'K':>8}  source"]
         for p in self.predictions:
             if math.isnan(p.weight_decay):
-                lines.append(f"  {p.name:<18} {'-':>12} {'-':>8}  {p.reason}")
+                lines.append(f"  {p.name:<18} {'-':>16} {'-':>8}  {p.reason}")
             else:
                 value = f"{p.weight_decay:.2g}"
-                lines.append(f"  {p.name:<18} {value:>12} {number(p.budget):>8}  {p.source}")
+                if p.low < p.weight_decay:
+                    value = f"{p.low:.2g} to {value}"
+                lines.append(f"  {p.name:<18} {value:>16} {number(p.budget):>8}  {p.source}")
         return "\n".join([*lines, *(f"! {warning}" for warning in self.warnings)])
