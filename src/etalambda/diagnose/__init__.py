@@ -16,6 +16,7 @@ from etalambda.diagnose.equilibrium import Equilibrium, equilibrium
 from etalambda.diagnose.function_space import agreement, split_half_floor, total_variation
 from etalambda.diagnose.gradients import Homogeneity, gradient_noise_trace, homogeneity
 from etalambda.diagnose.lanczos import Spectrum, lanczos
+from etalambda.diagnose.mixture import Mixture, OverlapCovariance, fit_mixture, overlap_covariance
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
 from etalambda.diagnose.ntk import empirical_ntk, predicted_ntk_decay
@@ -30,7 +31,9 @@ __all__ = [
     "Equilibrium",
     "Homogeneity",
     "LivePanel",
+    "Mixture",
     "Monitor",
+    "OverlapCovariance",
     "Panel",
     "Spectrum",
     "agreement",
@@ -44,6 +47,7 @@ __all__ = [
     "equilibrium",
     "every",
     "filter_normalized_direction",
+    "fit_mixture",
     "gradient_noise_trace",
     "hessian_index",
     "hessian_vector_product",
@@ -51,6 +55,7 @@ __all__ = [
     "intrinsic_lr",
     "lanczos",
     "loss_slice",
+    "overlap_covariance",
     "predicted_angles",
     "predicted_ntk_decay",
     "split_half_floor",
@@ -64,6 +69,10 @@ EXPERIMENTAL: frozenset[str] = frozenset(
         "Curvature",
         "CovarianceConstants",
         "covariance_constants",
+        "Mixture",
+        "OverlapCovariance",
+        "fit_mixture",
+        "overlap_covariance",
         "Spectrum",
         "hessian_vector_product",
     }

@@ -43,29 +43,48 @@ class CovarianceConstants:
 
     Attributes:
         dimension: N, the number of weights that the initialization draws at random.
+        mean: The mean loss over initializations.
         f0: f(0).
         f1: f'(0), from gradients.
+        f1_forward: f'(0) from forward passes at step ``h / 10``.
         f2: f''(0), from Hessian products, or at step ``h`` if ``diverging``.
         f2_forward: f''(0) from forward passes at step ``h``.
         f2_fine: The same at ``h / 10``.
         kurtosis: Of the loss over initializations: 3 for a Gaussian field.
+        anisotropy: Largest over smallest mean squared gradient entry among the tensors, in the
+            field's coordinates: 1 for an isotropic field.
         diverging: ``f2_fine > 2 f2_forward``: the network has kinks (ReLU), f''(0) is infinite.
         h: The angle between neighbouring points, in radians.
+        squared_radius: R² = E‖θ‖² of those weights, in the network's own units.
     """
 
     dimension: int
+    mean: Estimate
     f0: Estimate
     f1: Estimate
+    f1_forward: Estimate
     f2: Estimate
     f2_forward: Estimate
     f2_fine: Estimate
     kurtosis: float
+    anisotropy: float
     diverging: bool
     h: float
+    squared_radius: float
 
     def field(self, geometry: str = "sphere") -> GaussianField:
         """The Gaussian field with these constants; the sphere is where they were measured."""
         return GaussianField(self.f0.value, self.f1.value, self.f2.value, geometry=geometry)
+
+    def convexifying_weight_decay(self, loss: float, *, at: str = "generic") -> float:
+        """What torch ``weight_decay`` would convexify a Gaussian field at this loss: w = 2λ*/R².
+
+        For typical (``at="generic"``) or critical points of the flat field. A reference line:
+        compare it with ``curvature(...).convexifying_weight_decay``, which measures.
+        """
+        energy = loss - self.mean.value
+        strength = self.field("flat").convexifying_l2(energy, at=at)
+        return 2 * float(strength) / self.squared_radius
 
 
 def covariance_constants(
@@ -106,25 +125,30 @@ def covariance_constants(
         raise ValueError(f"samples must be at least 2 for standard errors, got {samples}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        energy, n, dtype = _energy_on_the_sphere(make_model, loss, batch)
-        rows = torch.stack([_one_point(energy, n, dtype, h) for _ in range(samples)])
-    losses, slopes, products, coarse, fine = rows.T
+        sphere = Sphere.of(make_model, loss, batch)
+        points = [_one_point(sphere, h) for _ in range(samples)]
+    rows = torch.stack([row for row, _ in points])
     if not torch.isfinite(rows).all():
         raise ValueError("the loss is not finite at a random initialization; check loss and batch")
-    centred = losses - losses.mean()
-    kurtosis = float(centred.pow(4).mean() / centred.square().mean() ** 2)
+    losses, slopes, forward, products, coarse, fine = rows.T
+    n, centred = sphere.dimension, losses - losses.mean()
     f2_forward, f2_fine = _estimate(n**3 * coarse), _estimate(n**3 * fine)
     diverging = f2_fine.value > 2 * f2_forward.value
+    entries = torch.stack([squares for _, squares in points]).mean(0)
     return CovarianceConstants(
-        n,
-        _estimate(n * centred.square() * samples / (samples - 1)),
-        _estimate(-n * slopes),
-        f2_forward if diverging else _estimate(n**3 / (n - 2) * products),
-        f2_forward,
-        f2_fine,
-        kurtosis,
-        diverging,
-        h,
+        dimension=n,
+        mean=_estimate(losses),
+        f0=_estimate(n * centred.square() * samples / (samples - 1)),
+        f1=_estimate(-(n**2) / (n - 1) * slopes),
+        f1_forward=_estimate(-(n**2) * forward),
+        f2=f2_forward if diverging else _estimate(n**3 / (n - 2) * products),
+        f2_forward=f2_forward,
+        f2_fine=f2_fine,
+        kurtosis=float(centred.pow(4).mean() / centred.square().mean() ** 2),
+        anisotropy=float(entries.max() / entries.min()) if entries.min() > 0 else math.inf,
+        diverging=diverging,
+        h=h,
+        squared_radius=sphere.squared_radius,
     )
 
 
@@ -132,47 +156,89 @@ def _estimate(values: Tensor) -> Estimate:
     return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))
 
 
-def _energy_on_the_sphere(
-    make_model: Callable[[], nn.Module], loss: Loss, batch: tuple[Tensor, Tensor]
-) -> tuple[Callable[[Tensor], Tensor], int, torch.dtype]:
-    """x -> L for x on the sphere of radius √N, and N: weights in units of their init's std."""
-    model = make_model()
-    draws = [dict(make_model().named_parameters()) for _ in range(8)]
-    fixed, scales = {}, {}
-    for name, p in model.named_parameters():
-        values = torch.stack([draw[name].detach() for draw in draws])
-        spread = values.std(0).square().mean().sqrt().item()
-        mean = values.mean().abs().item()
-        if spread <= 1e-12 * (mean + 1e-30) or not p.requires_grad:
-            fixed[name] = p.detach()
-        else:
-            scales[name] = (values.double().square().mean().sqrt().item(), p.shape)
-    if not scales:
-        raise ValueError("make_model returns the same weights every time; it must draw new ones")
-    sizes = [shape.numel() for _, shape in scales.values()]
-    leaf = next(model.parameters())
+@dataclass(frozen=True)
+class Sphere:
+    """A network's loss as a function of x on the sphere ‖x‖² = N of its initializations."""
 
-    def energy(x: Tensor) -> Tensor:
-        parts = zip(scales.items(), x.split(sizes))
-        named = {name: scale * part.reshape(shape) for (name, (scale, shape)), part in parts}
-        buffers = {name: b.clone() for name, b in model.named_buffers()}
-        return loss(functional_call(model, named | fixed | buffers, (batch[0],)), batch[1])
+    energy: Callable[[Tensor], Tensor]
+    sizes: list[int]
+    dtype: torch.dtype
+    squared_radius: float
 
-    return energy, sum(sizes), leaf.dtype
+    @property
+    def dimension(self) -> int:
+        """N."""
+        return sum(self.sizes)
+
+    def sample(self) -> Tensor:
+        """A uniform point, from torch's random state."""
+        x = torch.randn(self.dimension, dtype=self.dtype)
+        return x * (math.sqrt(self.dimension) / x.norm())
+
+    @classmethod
+    def of(
+        cls, make_model: Callable[[], nn.Module], loss: Loss, batch: tuple[Tensor, Tensor]
+    ) -> "Sphere":
+        """Weights in units of their init's std; what is not drawn at random stays fixed."""
+        model = make_model()
+        draws = [dict(make_model().named_parameters()) for _ in range(32)]
+        fixed, scales = {}, {}
+        for name, p in model.named_parameters():
+            values = torch.stack([draw[name].detach() for draw in draws])
+            spread = values.std(0).square().mean().sqrt().item()
+            mean = values.mean().abs().item()
+            if spread <= 1e-12 * (mean + 1e-30) or not p.requires_grad:
+                fixed[name] = p.detach()
+            else:
+                scales[name] = (values.double().square().mean().sqrt().item(), p.shape)
+        if not scales:
+            raise ValueError(
+                "make_model returns the same weights every time; it must draw new ones"
+            )
+        sizes = [shape.numel() for _, shape in scales.values()]
+
+        def energy(x: Tensor) -> Tensor:
+            parts = zip(scales.items(), x.split(sizes))
+            named = {name: scale * part.reshape(shape) for (name, (scale, shape)), part in parts}
+            buffers = {name: b.clone() for name, b in model.named_buffers()}
+            return loss(functional_call(model, named | fixed | buffers, (batch[0],)), batch[1])
+
+        radius = sum(scale**2 * shape.numel() for scale, shape in scales.values())
+        return cls(energy, sizes, next(model.parameters()).dtype, radius)
 
 
-def _one_point(energy: Callable[[Tensor], Tensor], n: int, dtype: torch.dtype, h: float) -> Tensor:
-    """L, ‖P∇L‖², ‖Hv‖² - (v·Hv)², and the squared mixed differences at h and h/10."""
-    x = torch.randn(n, dtype=dtype)
-    x *= math.sqrt(n) / x.norm()
+def _one_point(sphere: Sphere, h: float) -> tuple[Tensor, Tensor]:
+    """What one random point shows: six numbers, and the mean squared gradient entry a tensor.
+
+    L, ‖P∇L‖², (∂_u L)² by differences, ‖Hv‖² - (v·Hv)², and the squared mixed differences at h
+    and h/10.
+    """
+    energy, n, x = sphere.energy, sphere.dimension, sphere.sample()
     u, v = _tangents(x)
     gradient, curved = _gradient_and_product(energy, x, v)
     tangent = gradient - x * (x @ gradient) / n
-    along = curved - x * (x @ curved) / n
-    products = along.square().sum() - (v @ along) ** 2
-    differences = [_mixed_difference(energy, x, u, v, angle) ** 2 for angle in (h, h / 10)]
-    row = [energy(x), tangent.square().sum(), products, *differences]
-    return torch.stack([entry.detach().double() for entry in row])
+    curved = curved - x * (x @ curved) / n
+    with torch.no_grad():
+        steps = [_mixed_difference(energy, x, u, v, angle) for angle in (h, h / 10)]
+        row = torch.stack(
+            [
+                energy(x).double(),
+                tangent.double().square().sum(),
+                _slope(energy, x, u, h / 10).double().square(),
+                curved.double().square().sum() - (v.double() @ curved.double()) ** 2,
+                steps[0].double().square(),
+                steps[1].double().square(),
+            ]
+        )
+    parts = tangent.double().square().split(sphere.sizes)
+    return row, torch.stack([part.mean() for part in parts])
+
+
+def _slope(energy: Callable[[Tensor], Tensor], x: Tensor, u: Tensor, angle: float) -> Tensor:
+    """∂L/∂u at x by two points on the sphere at this angle from it."""
+    radius = x.norm()
+    ahead, behind = (math.cos(angle) * x + s * math.sin(angle) * radius * u for s in (1, -1))
+    return (energy(ahead) - energy(behind)) / (2 * angle * radius)
 
 
 def _gradient_and_product(
