@@ -154,7 +154,7 @@ def _errors(
     steps = config.epochs * task.steps_per_epoch
     shape = cosine(steps)
     trials = [Trial(t.seed, t.lr, t.weight_decay, rules={"lr": shape}) for t in trials]
-    options = dict(steps=steps, every=steps, chunk=len(trials), **HYPER["sgd"])
+    options: dict[str, Any] = dict(steps=steps, every=steps, chunk=len(trials), **HYPER["sgd"])
     made = train(lambda: build(architecture), task.batches, trials, optimizer="sgd", **options)
     (last,) = deque(made, maxlen=1)
     alive = last.alive.numpy()
