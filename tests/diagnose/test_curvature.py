@@ -161,3 +161,76 @@ def test_a_linear_loss_has_no_curvature():
     net, x = nn.Linear(3, 1).double(), torch.randn(5, 3).double()
     found = curvature(net, lambda out, target: out.sum(), (x, x), steps=3)
     assert (found.minimum, found.maximum) == (0.0, 0.0)
+
+
+def test_several_batches_are_one_larger_batch():
+    net, (x, y) = tanh_net()
+    loss = nn.CrossEntropyLoss()
+    parts = [(x[:4], y[:4]), (x[4:13], y[4:13]), (x[13:], y[13:])]
+    whole, n = hessian_vector_product(net, loss, (x, y))
+    mean, _ = hessian_vector_product(net, loss, parts)
+    v = torch.randn(n).double()
+    torch.testing.assert_close(mean(v), whole(v), rtol=1e-11, atol=1e-13)
+    found = curvature(net, loss, parts, steps=20)
+    assert found.maximum == pytest.approx(curvature(net, loss, (x, y), steps=20).maximum, rel=1e-9)
+    with pytest.raises(ValueError, match="empty list"):
+        curvature(net, loss, [])
+
+
+def test_top_eigenvalues_and_their_residuals():
+    net, batch = tanh_net()
+    truth = torch.linalg.eigvalsh(dense_hessian(net, nn.CrossEntropyLoss(), batch)).flip(0)
+    found = curvature(net, nn.CrossEntropyLoss(), batch, steps=57).spectrum.top(5)
+    assert [ritz.value for ritz in found] == pytest.approx(truth[:5].tolist(), abs=1e-9)
+    early = curvature(net, nn.CrossEntropyLoss(), batch, steps=12).spectrum.top(3)
+    for ritz in early:
+        assert (truth - ritz.value).abs().min() <= ritz.residual + 1e-12
+    with pytest.raises(ValueError, match=r"k must lie in \[1, 12\], got 13"):
+        curvature(net, nn.CrossEntropyLoss(), batch, steps=12).spectrum.top(13)
+
+
+def test_a_frozen_norm_keeps_its_mode():
+    net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2)).train()
+    net[1].eval()
+    batch = torch.randn(16, 4), torch.randint(2, (16,))
+    curvature(net, nn.CrossEntropyLoss(), batch, mode="train", steps=2)
+    assert net.training
+    assert not net[1].training
+
+
+class Energy(nn.Module):
+    """A point in space whose loss is a field's energy there."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = nn.Parameter(x.clone())
+
+    def forward(self, _):
+        return self.x
+
+
+def test_index_of_p_spin_critical_points():
+    """The 3-spin sphere's saddles: our index of the Riemannian Hessian against the dense one."""
+    from etalambda.theory.critical_points import find
+    from etalambda.theory.spin_glass import SphericalSpinGlass
+
+    model = SphericalSpinGlass({3: 1.0}, 12, seed=1)
+    saddles = find(model, model.sample(6, seed=0))
+    assert len(saddles) >= 3
+    for x, index in zip(saddles.points, saddles.indices):
+        radial = (x @ model.gradient(x)) / len(x)
+        basis = torch.linalg.qr(torch.cat([x[:, None], torch.eye(12).double()[:, 1:]], 1))[0][:, 1:]
+
+        def loss(point, _, basis=basis, radial=radial, x=x):
+            t = basis.T @ (point - x)  # the tangent plane: the sphere bends by the radial force
+            moved = x + basis @ t
+            return model.energy(moved) - radial * t.square().sum() / 2
+
+        product, n = hessian_vector_product(Energy(x), loss, (torch.zeros(1), torch.zeros(1)))
+        dense = basis.T @ torch.stack([product(e) for e in torch.eye(n).double()]) @ basis
+        share = (torch.linalg.eigvalsh(dense) < 0).double().mean().item()
+        assert share == pytest.approx(float(index), abs=1e-9)
+        estimate = hessian_index(
+            Energy(x), loss, (torch.zeros(1),) * 2, steps=12, probes=100, threshold=1e-6
+        )
+        assert abs(estimate.value * n / (n - 1) - share) < 4 * estimate.standard_error + 1e-9

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from etalambda.diagnose import gradient_noise_trace, homogeneity
+from etalambda.diagnose import gradient_noise_trace, homogeneity, scale_invariance
 
 
 def test_noise_trace_is_unbiased_and_falls_as_one_over_the_batch():
@@ -62,3 +62,23 @@ def test_zero_outputs_are_named():
     net = nn.Linear(3, 1, bias=False)
     with pytest.raises(ValueError, match="all outputs are 0"):
         homogeneity(net, torch.zeros(2, 3))
+
+
+def test_scale_invariance_tensor_by_tensor():
+    """In front of a norm yes, its gains and the head no; an unused tensor has no verdict."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(5, 9, bias=False), nn.LayerNorm(9), nn.ReLU(), nn.Linear(9, 3, bias=False)
+    ).double()
+    net.register_parameter("unused", nn.Parameter(torch.ones(2).double()))
+    with torch.no_grad():
+        net[0].weight *= 30  # far above the norm's ε
+    batch = torch.randn(24, 5).double(), torch.randint(3, (24,))
+    before = copy.deepcopy(net.state_dict())
+    found = scale_invariance(net, nn.CrossEntropyLoss(), batch)
+    assert [name for name, one in found.items() if one.holds(1e-4)] == ["0.weight"]
+    assert found["0.weight"].alignment < 1e-6 < 1e-2 < found["3.weight"].alignment
+    assert found["3.weight"].change == pytest.approx(1)  # the outputs double
+    assert not found["unused"].holds()
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+    assert all(p.grad is None for p in net.parameters())

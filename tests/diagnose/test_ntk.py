@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from etalambda.diagnose import empirical_ntk, predicted_ntk_decay
+from etalambda.diagnose import empirical_ntk, ntk_modes, predicted_ntk_decay
+from etalambda.theory import wide_modes
 
 
 def test_equals_products_of_gradients():
@@ -73,11 +74,45 @@ def test_l2_shrinks_the_kernel_as_predicted_the_better_the_wider():
     assert misses[2] < misses[1] < misses[0]
 
 
+@pytest.mark.parametrize("per_output", [False, True])
+def test_batches_of_jacobians_change_nothing(per_output):
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    x, z = torch.randn(7, 3).double(), torch.randn(5, 3).double()
+    for others in (None, z):
+        whole = empirical_ntk(net, x, others, per_output=per_output)
+        parts = empirical_ntk(net, x, others, per_output=per_output, batch_size=3)
+        torch.testing.assert_close(parts, whole)
+
+
+def test_modes_of_a_wide_network_follow_theorem_2():
+    """Full-batch descent with L2, degree 2: each mode of the outputs against its closed form."""
+    weight_decay, lr, steps = 0.05, 0.01, 300
+    torch.manual_seed(1)
+    net, x = Wide(8192), torch.randn(6, 3).double()
+    y = torch.sign(x[:, 0])
+    modes = ntk_modes(empirical_ntk(net, x))
+    start = modes.components(net(x).detach().squeeze(1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr, weight_decay=weight_decay)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        ((net(x).squeeze(1) - y).square().sum() / 2).backward()
+        optimizer.step()
+    found = modes.components(net(x).detach().squeeze(1))
+    t = lr * steps
+    expected = wide_modes.mode(t, 2, modes.eigenvalues, weight_decay, modes.components(y), start)
+    assert (found - expected).abs().max() < 0.03
+    assert (expected - start).abs().max() > 0.3
+
+
 def test_bad_input_is_named():
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     with pytest.raises(ValueError, match="mixes samples"):
         empirical_ntk(net, torch.eye(2))
     with pytest.raises(ValueError, match="no trainable parameter"):
         empirical_ntk(nn.Linear(2, 1).requires_grad_(False), torch.eye(2))
+    with pytest.raises(ValueError, match=r"shape \(n, n\), got \(2, 3\)"):
+        ntk_modes(torch.ones(2, 3))
+    with pytest.raises(ValueError, match="must be symmetric"):
+        ntk_modes(torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="time must be"):
         predicted_ntk_decay(2, 0.1, -1.0)

@@ -13,31 +13,51 @@ from etalambda.diagnose.curvature import (
 )
 from etalambda.diagnose.decay import decay_budget, intrinsic_lr, stats
 from etalambda.diagnose.equilibrium import Equilibrium, equilibrium
+from etalambda.diagnose.forecast import NormForecast, forecast_norm
 from etalambda.diagnose.function_space import agreement, split_half_floor, total_variation
-from etalambda.diagnose.gradients import Homogeneity, gradient_noise_trace, homogeneity
-from etalambda.diagnose.lanczos import Spectrum, lanczos
+from etalambda.diagnose.gradients import (
+    Homogeneity,
+    ScaleInvariance,
+    gradient_noise_trace,
+    homogeneity,
+    scale_invariance,
+)
+from etalambda.diagnose.lanczos import Ritz, Spectrum, lanczos
 from etalambda.diagnose.mixture import Mixture, OverlapCovariance, fit_mixture, overlap_covariance
 from etalambda.diagnose.monitor import Monitor, every
 from etalambda.diagnose.norms import effective_lr, weight_norms
-from etalambda.diagnose.ntk import empirical_ntk, predicted_ntk_decay
+from etalambda.diagnose.ntk import KernelModes, empirical_ntk, ntk_modes, predicted_ntk_decay
 from etalambda.diagnose.panel import Panel
 from etalambda.diagnose.sinks import LivePanel, tensorboard
 from etalambda.diagnose.surface import direction_between, filter_normalized_direction, loss_slice
+from etalambda.diagnose.trajectory import (
+    AveragingGain,
+    averaging_gain,
+    output_drift,
+    snapshot,
+    weight_distances,
+)
 
 __all__ = [
     "AngularUpdates",
+    "AveragingGain",
     "CovarianceConstants",
     "Curvature",
     "Equilibrium",
     "Homogeneity",
+    "KernelModes",
     "LivePanel",
     "Mixture",
     "Monitor",
+    "NormForecast",
     "OverlapCovariance",
     "Panel",
+    "Ritz",
+    "ScaleInvariance",
     "Spectrum",
     "agreement",
     "angle",
+    "averaging_gain",
     "covariance_constants",
     "curvature",
     "decay_budget",
@@ -48,6 +68,7 @@ __all__ = [
     "every",
     "filter_normalized_direction",
     "fit_mixture",
+    "forecast_norm",
     "gradient_noise_trace",
     "hessian_index",
     "hessian_vector_product",
@@ -55,19 +76,29 @@ __all__ = [
     "intrinsic_lr",
     "lanczos",
     "loss_slice",
+    "ntk_modes",
+    "output_drift",
     "overlap_covariance",
     "predicted_angles",
     "predicted_ntk_decay",
+    "scale_invariance",
+    "snapshot",
     "split_half_floor",
     "stats",
     "tensorboard",
     "total_variation",
+    "weight_distances",
     "weight_norms",
 ]
 EXPERIMENTAL: frozenset[str] = frozenset(
     {
         "Curvature",
+        "AveragingGain",
         "CovarianceConstants",
+        "KernelModes",
+        "NormForecast",
+        "Ritz",
+        "ScaleInvariance",
         "covariance_constants",
         "Mixture",
         "OverlapCovariance",

@@ -8,8 +8,9 @@ which the loss is locally convex. Richemond & Guo 2019 ask for it and answer wit
 fraction; see ``theory.gaussian_field`` for what Gaussian fields say in its place.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from torch.optim import Optimizer
 from etalambda._common import as_optimizers
 from etalambda.diagnose._tensors import Loss, flat
 from etalambda.diagnose.lanczos import Estimate, Spectrum, lanczos
+
+Batches = tuple[Tensor, Tensor] | Sequence[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Curvature:
         trace: With its standard error over the probes.
         index: Fraction of eigenvalues below ``-threshold`` times the largest absolute one.
         convexifying_weight_decay: max(0, -λ_min), as torch's ``weight_decay`` under L2.
-        spectrum: Nodes and weights, for densities and other thresholds.
+        spectrum: Nodes and weights, for densities, other thresholds and ``top(k)``.
     """
 
     minimum: float
@@ -45,31 +48,76 @@ class Curvature:
 def hessian_vector_product(
     model: nn.Module,
     loss: Loss,
-    batch: tuple[Tensor, Tensor],
+    batch: Batches,
     *,
     optimizers: Optimizer | Iterable[Optimizer] | None = None,
     mode: str | None = None,
     dtype: torch.dtype | None = None,
+    process_group: Any = None,
 ) -> tuple[Callable[[Tensor], Tensor], int]:
     """v -> H v for the loss on one batch, over all trainable parameters, and their number.
 
     Args:
         model: Left as it is: buffers, gradients and train/eval mode do not change.
         loss: ``loss(model(inputs), targets)`` -> 0-d tensor, without any L2 term.
-        batch: ``(inputs, targets)``.
+        batch: ``(inputs, targets)``, or a list of such: the loss is then the mean over all their
+            samples. Each one's graph is kept, so memory grows with their number.
         optimizers: If given, each tensor's ``weight_decay`` w is added to its diagonal: the
             Hessian of the loss with its L2 term.
         mode: ``"train"`` or ``"eval"`` for BatchNorm and dropout; None leaves the model's.
         dtype: Compute in this dtype, such as ``torch.float64``; None keeps the model's.
+        process_group: Of ranks that hold the same weights and batches of their own (DDP): the
+            loss is the mean over all ranks' samples. All of them call, in the same order;
+            ``torch.distributed.group.WORLD`` is all there are.
 
     Raises:
-        ValueError: If ``mode`` is unknown, nothing is trainable, or the loss is not finite.
+        ValueError: If ``mode`` is unknown, nothing is trainable, there is no batch, or the loss is
+            not finite.
     """
     if mode not in (None, "train", "eval"):
         raise ValueError(f"mode must be 'train', 'eval' or None, got {mode!r}")
+    model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     if not names:
         raise ValueError("the model has no trainable parameter; is everything frozen?")
+    batches = _listed(batch)
+    graphs = [_graph(model, loss, one, names, mode, dtype) for one in batches]
+    counts = torch.tensor([float(len(inputs)) for inputs, _ in batches], dtype=torch.float64)
+    total = counts.sum()
+    if process_group is not None:
+        home = graphs[0][1][0].device
+        total = total.to(home)
+        torch.distributed.all_reduce(total, group=process_group)
+    shares = (counts / total.cpu()).tolist()
+    leaves = graphs[0][1]
+    decay = _diagonal(dict(model.named_parameters()), names, leaves, optimizers)
+
+    def product(v: Tensor) -> Tensor:
+        curved = sum(share * _curved(*graph, v) for share, graph in zip(shares, graphs))
+        if process_group is not None:
+            torch.distributed.all_reduce(curved, group=process_group)
+        return curved + decay * v
+
+    return product, sum(leaf.numel() for leaf in leaves)
+
+
+def _listed(batch: Any) -> list[tuple[Tensor, Tensor]]:
+    """One ``(inputs, targets)`` or several, as a list."""
+    found = list(batch)
+    if not found:
+        raise ValueError("batch is an empty list; pass at least one (inputs, targets)")
+    return [batch] if isinstance(found[0], Tensor) else found
+
+
+def _graph(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Tensor, Tensor],
+    names: list[str],
+    mode: str | None,
+    dtype: torch.dtype | None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The flat gradient on one batch with its graph kept, and the leaves it hangs on."""
 
     def cast(t: Tensor) -> Tensor:
         return t.to(dtype) if dtype is not None and t.is_floating_point() else t
@@ -78,36 +126,36 @@ def hessian_vector_product(
     leaves = [tensors[name].clone().requires_grad_() for name in names]
     tensors |= dict(zip(names, leaves))
     tensors |= {name: cast(b).clone() for name, b in model.named_buffers()}
-    before = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         if mode is not None:
             model.train(mode == "train")
         value = loss(functional_call(model, tensors, (cast(batch[0]),)), cast(batch[1]))
     finally:
-        if mode is not None:
-            model.train(before)
+        for module, training in modes:  # each its own: a frozen BatchNorm stays in eval mode
+            module.training = training
     if not torch.isfinite(value):
         raise ValueError(f"the loss is {value.item()}: curvature needs a finite loss")
-    gradient = flat(torch.autograd.grad(value, leaves, create_graph=True), leaves)
-    decay = _diagonal(dict(model.named_parameters()), names, leaves, optimizers)
+    return flat(torch.autograd.grad(value, leaves, create_graph=True), leaves), leaves
 
-    def product(v: Tensor) -> Tensor:
-        if not gradient.requires_grad:  # a linear loss: the Hessian is 0
-            return decay * v
-        parts = torch.autograd.grad(gradient @ v, leaves, retain_graph=True, allow_unused=True)
-        return flat(parts, leaves) + decay * v
 
-    return product, len(gradient)
+def _curved(gradient: Tensor, leaves: list[Tensor], v: Tensor) -> Tensor:
+    """H v on one batch."""
+    if not gradient.requires_grad:  # a linear loss: the Hessian is 0
+        return torch.zeros_like(v)
+    parts = torch.autograd.grad(gradient @ v, leaves, retain_graph=True, allow_unused=True)
+    return flat(parts, leaves)
 
 
 def curvature(
     model: nn.Module,
     loss: Loss,
-    batch: tuple[Tensor, Tensor],
+    batch: Batches,
     *,
     optimizers: Optimizer | Iterable[Optimizer] | None = None,
     mode: str | None = None,
     dtype: torch.dtype | None = None,
+    process_group: Any = None,
     steps: int = 64,
     probes: int = 1,
     threshold: float = 0.01,
@@ -125,7 +173,13 @@ def curvature(
         (2.0, 2.0, 0.0)
     """
     product, dimension = hessian_vector_product(
-        model, loss, batch, optimizers=optimizers, mode=mode, dtype=dtype
+        model,
+        loss,
+        batch,
+        optimizers=optimizers,
+        mode=mode,
+        dtype=dtype,
+        process_group=process_group,
     )
     leaf = next(p for p in model.parameters() if p.requires_grad)
     spectrum = lanczos(
@@ -147,9 +201,7 @@ def curvature(
     )
 
 
-def hessian_index(
-    model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor], **options: object
-) -> Estimate:
+def hessian_index(model: nn.Module, loss: Loss, batch: Batches, **options: object) -> Estimate:
     """The thresholded fraction of negative curvature directions; options as for `curvature`.
 
     Example:

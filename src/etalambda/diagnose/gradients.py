@@ -101,3 +101,65 @@ def homogeneity(model: nn.Module, inputs: Tensor) -> Homogeneity:
     degree = (f * directional).sum() / size
     residual = (directional - degree * f).norm() / size.sqrt()
     return Homogeneity(float(degree), float(residual))
+
+
+@dataclass(frozen=True)
+class ScaleInvariance:
+    """How far one tensor is from f(cw) = f(w).
+
+    Attributes:
+        alignment: |⟨g, w⟩| / (‖g‖‖w‖): 0 for a scale-invariant tensor, by Lemma 3.1.
+        change: ‖f(2w) - f(w)‖ / ‖f(w)‖ of the outputs.
+    """
+
+    alignment: float
+    change: float
+
+    def holds(self, tolerance: float = 1e-3) -> bool:
+        """Whether both are within the tolerance; a tensor without a gradient is not invariant."""
+        return self.alignment <= tolerance and self.change <= tolerance
+
+
+def scale_invariance(
+    model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]
+) -> dict[str, ScaleInvariance]:
+    """Li, Lyu & Arora's scale invariance of every trainable tensor, as a number and a verdict.
+
+    Measured where training stands, in the model's own mode; one backward pass and a forward pass a
+    tensor. BatchNorm's ε leaves a small residual. To find the tensors of a fresh model for
+    ``ParamGroups.split`` use ``etalambda.schedule.scale_invariance``, which enlarges weights first.
+
+    Returns:
+        Name -> `ScaleInvariance`; NaN for a tensor that the loss does not depend on.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8, bias=False), torch.nn.BatchNorm1d(8),
+        ...                           torch.nn.Linear(8, 2, bias=False)).double()
+        >>> batch = torch.randn(32, 4).double(), torch.randint(2, (32,))
+        >>> found = scale_invariance(net, torch.nn.CrossEntropyLoss(), batch)
+        >>> {name: invariance.holds() for name, invariance in found.items()}
+        {'0.weight': True, '1.weight': False, '1.bias': False, '2.weight': False}
+    """
+    free = [n for n, p in model.named_parameters() if p.requires_grad]
+    weights = {n: p.detach() for n, p in model.named_parameters()}
+
+    def outputs(named: dict[str, Tensor]) -> Tensor:
+        buffers = {name: b.clone() for name, b in model.named_buffers()}
+        return functional_call(model, named | buffers, (batch[0],))
+
+    leaves = {n: weights[n].clone().requires_grad_() for n in free}
+    here = outputs(weights | leaves)
+    grads = torch.autograd.grad(loss(here, batch[1]), list(leaves.values()), allow_unused=True)
+    here, found = here.detach().double(), {}
+    for name, g in zip(free, grads):
+        w = weights[name]
+        size = 0.0 if g is None else float(g.double().norm() * w.double().norm())
+        with torch.no_grad():
+            moved = outputs(weights | {name: 2 * w}).double() - here
+        dot = 0.0 if g is None else abs(float((g.double() * w.double()).sum()))
+        nothing = float("nan")
+        found[name] = ScaleInvariance(
+            dot / size if size > 0 else nothing, float(moved.norm() / here.norm())
+        )
+    return found

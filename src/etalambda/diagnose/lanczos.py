@@ -15,7 +15,8 @@ below 0. Networks have a huge mass near 0 whose sign Lanczos cannot see (measure
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,13 @@ class Estimate:
 
     value: float
     standard_error: float
+
+
+class Ritz(NamedTuple):
+    """An approximate eigenvalue; an exact one lies within ``residual`` of it."""
+
+    value: float
+    residual: float
 
 
 def _estimate(samples: Tensor) -> Estimate:
@@ -47,6 +55,7 @@ class Spectrum:
         dimension: n, the number of rows of the matrix.
         error_low: Residual norm of the smallest Ritz pair: an eigenvalue lies this near to it.
         error_high: The same for the largest.
+        residuals: Of all Ritz pairs, in the shapes of ``nodes``.
     """
 
     nodes: list[Tensor]
@@ -54,6 +63,7 @@ class Spectrum:
     dimension: int
     error_low: float
     error_high: float
+    residuals: list[Tensor] = field(default_factory=list)
 
     @property
     def low(self) -> float:
@@ -64,6 +74,20 @@ class Spectrum:
     def high(self) -> float:
         """The largest eigenvalue, from below."""
         return max(float(nodes[-1]) for nodes in self.nodes)
+
+    def top(self, k: int) -> list[Ritz]:
+        """The k largest eigenvalues, the largest first, as one probe saw them.
+
+        A repeated eigenvalue shows once: a single start vector has one direction in its space.
+
+        Raises:
+            ValueError: If k is not between 1 and the number of Ritz values.
+        """
+        best = max(range(len(self.nodes)), key=lambda i: float(self.nodes[i][-1]))
+        nodes, residuals = self.nodes[best].flip(0), self.residuals[best].flip(0)
+        if not 1 <= k <= len(nodes):
+            raise ValueError(f"k must lie in [1, {len(nodes)}], got {k}; take more steps for more")
+        return [Ritz(v, r) for v, r in zip(nodes[:k].tolist(), residuals[:k].tolist())]
 
     def trace(self) -> Estimate:
         """tr H, over the probes."""
@@ -132,6 +156,7 @@ def lanczos(
         dimension,
         float(residuals[lowest][0]),
         float(residuals[highest][-1]),
+        residuals,
     )
 
 
