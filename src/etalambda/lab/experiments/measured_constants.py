@@ -1,7 +1,7 @@
 """The constants f(0), f'(0), f''(0) of a drawn landscape, measured as a network's would be.
 
 `etalambda.diagnose.covariance_constants` needs random networks; a random point of the landscape is
-one whose output is the energy there.
+one whose output is the energy there. The mean energy is 0 here; of a network it is measured, too.
 """
 
 from __future__ import annotations
