@@ -31,7 +31,7 @@ options=(-q -p no:cacheprovider -o addopts= --strict-markers -ra --tb=short)
 cat "$out/env.txt"
 
 echo "== a. tests/optim/test_cuda.py "
-timeout "$(left 75)" "$python" -m pytest "${options[@]}" tests/optim/test_cuda.py >"$out/tests_cuda.log" 2>&1
+timeout "$(left 75)" "$python" -m pytest "${options[@]}" -n 8 tests/optim/test_cuda.py >"$out/tests_cuda.log" 2>&1
 echo "exit $?"; tail -n 40 "$out/tests_cuda.log"
 
 echo "== b. the benchmark"

@@ -44,7 +44,7 @@ def flags_of(cls):
 
 
 def on_cuda(params):
-    return [Parameter(p.detach().cuda()) for p in params]
+    return [Parameter(p.detach().cuda().clone()) for p in params]
 
 
 def drive(optimizer, params, steps=40, seed=1, scale=1.0, missing=False):
@@ -333,7 +333,7 @@ def test_state_on_the_cpu_goes_on_on_cuda():
     for p, q in zip(here, there):
         p.data.copy_(q)
     second = AdamS(here, lr=0.01, weight_decay=0.05)
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(deepcopy(first.state_dict()))
     close(last(second, here, steps=5, seed=2), last(first, there, steps=5, seed=2), 1e-12)
 
 

@@ -78,13 +78,13 @@ def engines(lists: Lists, memory: dict[Tensor, Any], scale: Tensor | None = None
     """The engines that together take all tensors of one group: the fastest one allowed to each."""
     if not lists.params:
         return []
-    kind = _wanted(lists)
-    if kind is Pure:
+    if _wanted(lists) is Pure:
         return [Pure(lists, memory, scale)]
     made, rest = [], []
     for indices in alike(lists):
         part = lists if len(indices) == len(lists.params) else lists.pick(indices)
-        if _fits(kind, part):
+        kind = _wanted(part)  # of its own device
+        if kind is not Pure and _fits(kind, part):
             made.append(kind(part, memory, scale))
         else:
             rest += indices

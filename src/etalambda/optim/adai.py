@@ -127,15 +127,15 @@ class Adai(Whole):
             return []
         group = lists.group
         pure = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
-        on_cpu = lists.weights[0].device.type == "cpu"
-        foreach = group["foreach"]
-        if foreach is None:
-            foreach = not on_cpu and not isinstance(group["lr"], Tensor)
-        if pure or (group["foreach"] is False and not foreach):
+        if pure or group["foreach"] is False:
             return [Pure(lists, self._memory(), self._DECOUPLED)]
         made: list[Pure] = []
         for indices in alike(lists):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
+            foreach = group["foreach"]
+            if foreach is None:
+                on_cpu = part.weights[0].device.type == "cpu"
+                foreach = not on_cpu and not isinstance(group["lr"], Tensor)
             fits = part.weights[0].is_floating_point() and dense_together(part)
             kind: type[Pure] = (Foreach if foreach else Blocked) if fits else Pure
             made.append(kind(part, self._memory(), self._DECOUPLED, self._spent()))

@@ -132,7 +132,7 @@ class SGDW(Base):
         kind = self._wanted(lists)
         for indices in [range(len(lists.params))] if kind is Pure else alike(lists):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
-            self._engine(kind, part).step(divisor)
+            self._engine(kind if part is lists else self._wanted(part), part).step(divisor)
 
     def _wanted(self, lists: Lists) -> type[Any]:
         group = lists.group

@@ -39,7 +39,8 @@ def mean_of_all(tensors: Tensors) -> Tensor:
     count = sum(t.numel() for t in tensors)
     if not count:
         return torch.zeros(())
-    return torch.stack([part.double() for part in parts]).sum() / count
+    home = parts[0].device
+    return torch.stack([part.double().to(home) for part in parts]).sum() / count
 
 
 def kept_fraction(v_mean: Tensor, lr: Number, weight_decay: Number, power: Number) -> Tensor:
