@@ -13,8 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from etalambda.lab.engine import Trial, chunk_size, cross_entropy, train
 from etalambda.lab.engine.pool import Stopped, run_jobs
 from etalambda.lab.engine.schedules import Schedules
-from etalambda.lab.models import MLP, Quadratic, SmallCNN, Stacked
+from etalambda.lab.models import MLP, Quadratic, SmallCNN, SmallResNet, Stacked
+from etalambda.lab.models.convnets import densenet121, mnist_cnn
 from etalambda.lab.models.gpt import GPT
+from etalambda.lab.models.grouped import Grouped
+from etalambda.lab.models.resnets import Bottleneck, PreResNet, ResNet
 from etalambda.lab.tasks import Digits, Modular, Passes
 from etalambda.schedule import MatchedAnnealing, Scheduler, TwoStepAnnealing, cosine, linear
 
@@ -94,7 +97,9 @@ def test_many_equal_one_by_one_in_float64(digits, optimizer):
     assert_same(together, alone(make, digits, trials, **options), digits.x["val"])
 
 
-@pytest.mark.parametrize("make", [lambda: SmallCNN(4), lambda: MLP((64, 8, 8, 10))])
+@pytest.mark.parametrize(
+    "make", [lambda: SmallCNN(4), lambda: SmallResNet(2), lambda: MLP((64, 8, 8, 10))]
+)
 def test_every_network_and_its_buffers_equal_one_by_one(digits, make):
     options = dict(optimizer="sgd", momentum=0.9)
     together = finals(make, digits, TRIALS, **options)
@@ -141,6 +146,36 @@ def test_fast_paths_equal_vmap_of_the_module(make, x):
         values.append((out, *torch.autograd.grad(out.sin().sum(), leaves)))
     for ours, theirs in zip(*values):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: SmallCNN(3), (64,)),
+        (lambda: SmallResNet(2), (64,)),
+        (lambda: mnist_cnn(width=2), (1, 28, 28)),
+        (lambda: PreResNet(1), (3, 8, 8)),
+        (lambda: ResNet(Bottleneck, (1, 1, 1, 1)), (3, 8, 8)),
+    ],
+)
+def test_grouped_networks_equal_vmap_buffers_included(make, shape, training):
+    x = torch.randn(3, 4, *shape, dtype=torch.float64)
+    values = []
+    for grouped in (True, False):
+        nets = Stacked.build(make, [0, 1, 2], dtype=torch.float64)
+        nets._grouped = nets._grouped if grouped else None
+        leaves = [p.requires_grad_() for p in nets.params]
+        out = nets(leaves, x, training)
+        values.append((out, *torch.autograd.grad(out.sin().sum(), leaves), *nets.buffers.values()))
+    for ours, theirs in zip(*values):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_networks_that_join_channels_are_not_grouped():
+    assert Stacked([densenet121(growth=2)])._grouped is None
+    with pytest.raises(ValueError, match="cannot be grouped; use vmap"):
+        Grouped(densenet121(growth=2), 2)
 
 
 def test_chunks_change_nothing(digits):

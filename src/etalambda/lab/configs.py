@@ -21,7 +21,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from etalambda._common import check_nonnegative, check_positive, unknown
 
 TASKS = ("digits",)
-MODELS = ("mlp", "cnn")
+MODELS = ("mlp", "cnn", "resnet")
 OPTIMIZERS = ("sgd", "sgdw", "sgds", "adam", "adamw", "adams")
 
 
@@ -126,8 +126,8 @@ class DigitsConfig:
 
     task: Positional[str] = "digits"
     """The task: digits (1797 real images; 600 train, 400 validate, 797 test)."""
-    model: Annotated[str, arg(metavar="{mlp,cnn}")] = "mlp"
-    """The network: mlp, or cnn (small, with BatchNorm)."""
+    model: Annotated[str, arg(metavar="{mlp,cnn,resnet}")] = "mlp"
+    """The network: mlp, cnn or resnet (both small, with BatchNorm)."""
     epochs: int = 40
     """Passes over the training images."""
     batch_size: int = 50

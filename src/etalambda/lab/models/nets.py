@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from etalambda.lab.models.resnets import BasicBlock, conv3
+
 Params = Mapping[str, Tensor]
 
 
@@ -134,8 +136,47 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of the images."""
-        return self.head(self.features(x.reshape(-1, *self.shape)).mean((2, 3)))
+        return self.head(self.features(_images(x, self.shape)).mean((2, 3)))
 
 
-MODELS: dict[str, Callable[[], nn.Module]] = {"mlp": MLP, "cnn": SmallCNN}
+class SmallResNet(nn.Module):
+    """A 3x3 stem, three residual blocks of 1, 2 and 4 times the channels, one linear layer.
+
+    Args:
+        channels: Of the stem.
+        classes: Of the output.
+        shape: Of an image: channels, height, width.
+
+    Shape:
+        ``x`` (B, 64), 8x8 images as rows, or (B, *shape), gives (B, classes).
+
+    Example:
+        >>> SmallResNet(4)(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(
+        self, channels: int = 8, classes: int = 10, shape: tuple[int, int, int] = (1, 8, 8)
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.stem = nn.Sequential(conv3(shape[0], channels), nn.BatchNorm2d(channels), nn.ReLU())
+        self.blocks = nn.Sequential(
+            BasicBlock(channels, channels, 1, nn.BatchNorm2d),
+            BasicBlock(channels, 2 * channels, 2, nn.BatchNorm2d),
+            BasicBlock(2 * channels, 4 * channels, 2, nn.BatchNorm2d),
+        )
+        self.head = nn.Linear(4 * channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the images."""
+        return self.head(self.blocks(self.stem(_images(x, self.shape))).mean((2, 3)))
+
+
+def _images(x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Rows of pixels as images, of one network or of several side by side (`Grouped`)."""
+    return x.reshape(len(x), -1, *shape[1:])
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {"mlp": MLP, "cnn": SmallCNN, "resnet": SmallResNet}
 """Networks for digits, by the name that the commands take."""

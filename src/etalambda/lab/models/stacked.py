@@ -1,7 +1,8 @@
 """Many networks of one shape as one: every parameter stacked along a new first dimension.
 
 `torch.func` computes them together (`functional_call` under `vmap`), BatchNorm's buffers included;
-networks with a ``stacked`` method of their own use that.
+convolutional networks whose channels stay apart go as one network of T times the channels
+(`grouped`); networks with a ``stacked`` method of their own use that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+
+from etalambda.lab.models.grouped import Grouped, is_groupable
 
 
 class Stacked:
@@ -46,6 +49,7 @@ class Stacked:
         others = [dict(net.named_buffers()) for net in nets]
         self.buffers = {n: torch.stack([row[n] for row in others]) for n in others[0]}
         self._fast = getattr(type(nets[0]), "stacked", None)
+        self._grouped = Grouped(self.template, len(nets)) if is_groupable(nets[0]) else None
 
     @classmethod
     def build(
@@ -67,6 +71,8 @@ class Stacked:
         picked = copy.copy(self)
         picked.params = [p[rows] for p in self.params]
         picked.buffers = {name: b[rows] for name, b in self.buffers.items()}
+        if self._grouped is not None:
+            picked._grouped = Grouped(self.template, len(rows))
         return picked
 
     @property
@@ -79,6 +85,8 @@ class Stacked:
         named = dict(zip(self.names, params))
         if self._fast is not None:
             return self._fast(named, x)
+        if self._grouped is not None:
+            return self._grouped(named, self.buffers, x, training)
         self.template.train(training)
 
         def one(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
