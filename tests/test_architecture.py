@@ -70,6 +70,13 @@ def test_import_is_light():
     assert "torch" not in modules_after("import etalambda.lab.cli")
 
 
+def test_training_and_the_engine_need_no_extra():
+    """A GPU machine may have torch, numpy and scipy alone."""
+    heavy = {"tyro", "matplotlib", "plotly", "duckdb", "optuna", "sklearn", "rich", "pandas"}
+    statement = "from etalambda.lab.train import fit; from etalambda.lab.engine import train"
+    assert not modules_after(f"{statement}; fit") & heavy
+
+
 def test_files_stay_readable():
     """Median 100-220 lines; about 300 is where a second idea usually wants its own room."""
     lengths = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}

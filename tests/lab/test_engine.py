@@ -18,6 +18,7 @@ from etalambda.lab.models.convnets import densenet121, mnist_cnn
 from etalambda.lab.models.gpt import GPT
 from etalambda.lab.models.grouped import Grouped
 from etalambda.lab.models.resnets import Bottleneck, PreResNet, ResNet
+from etalambda.lab.models.zoo import freeze_for_scale_invariance
 from etalambda.lab.tasks import Digits, Modular, Passes
 from etalambda.schedule import MatchedAnnealing, Scheduler, TwoStepAnnealing, cosine, linear
 
@@ -118,6 +119,22 @@ def test_a_language_model_whose_gains_do_not_decay_equals_one_by_one(optimizer):
         assert_same(together, alone(make, task, trials, **options), task.x)
         everything = finals(make, task, trials, **options | dict(matrices_only=False))
     assert not torch.allclose(everything[0].norm, together[0].norm, rtol=1e-6)
+
+
+def test_frozen_tensors_stay_and_scale_invariant_networks_equal_one_by_one(digits):
+    """LLA-M2's form: the last layer and BatchNorm's gains frozen."""
+
+    def make():
+        net = SmallCNN(4)
+        freeze_for_scale_invariance(net)
+        return net
+
+    options = dict(optimizer="sgd")
+    together = finals(make, digits, TRIALS[:3], **options)
+    assert_same(together, alone(make, digits, TRIALS[:3], **options), digits.x["val"], 1e-9)
+    nets = Stacked.build(make, [0, 1])
+    assert "head.weight" in nets.buffers
+    assert "head.weight" not in nets.names
 
 
 def test_modular_equals_one_by_one():

@@ -59,16 +59,16 @@ class One:
         self.net, self.trial, self.feed, self.loss_of = net, trial, feed, loss
         self.schedules = Schedules([trial], steps)
         self.second = second_steps([trial], self.schedules.weight_decay)
-        whole = [list(net.parameters())]
-        each = [[p] for p in net.parameters() if p.dim() > 1]
+        self.params = [p for p in net.parameters() if p.requires_grad]
+        whole, each = [self.params], [[p] for p in self.params if p.dim() > 1]
         self.spheres = [] if trial.sphere is None else whole if trial.joint else each
         self.radii = [_norm(tensors) * (trial.sphere or 1) for tensors in self.spheres]
         self._project()
         make = optimizer_class(optimizer)
         if self.spheres:  # one-pass forms of an update want weights that nobody else writes
             hyper = hyper | dict(foreach=False)
-        exempt = [p for p in net.parameters() if matrices_only and p.dim() < 2]
-        decayed = [p for p in net.parameters() if not matrices_only or p.dim() > 1]
+        exempt = [p for p in self.params if matrices_only and p.dim() < 2]
+        decayed = [p for p in self.params if not matrices_only or p.dim() > 1]
         groups = [dict(params=decayed), dict(params=exempt, weight_decay=0.0)]
         self.optimizer = make(
             groups if exempt else decayed, lr=trial.lr, weight_decay=trial.weight_decay, **hyper
@@ -132,7 +132,7 @@ class One:
     def snapshot(self, step: int) -> Snapshot:
         """The trial after ``step`` updates."""
         last = min(step, len(self.schedules.lr) - 1)
-        squares = sum(p.detach().double().square().sum() for p in self.net.parameters())
+        squares = sum(p.detach().double().square().sum() for p in self.params)
         return Snapshot(
             trials=[self.trial],
             step=step,

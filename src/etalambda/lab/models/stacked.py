@@ -22,7 +22,8 @@ from etalambda.lab.models.grouped import Grouped, is_groupable
 class Stacked:
     """T networks of one shape.
 
-    ``names`` and ``params`` list the trainable tensors, each (T, *shape); ``buffers`` the rest.
+    ``names`` and ``params`` list the trainable tensors, each (T, *shape); ``buffers`` the rest:
+    running statistics, and what is frozen (``requires_grad=False``).
 
     Args:
         nets: The networks, one architecture.
@@ -44,10 +45,11 @@ class Stacked:
             raise ValueError("nets differ in the names or shapes of their tensors; stack equals")
         self.template = copy.deepcopy(nets[0]).to("meta")
         rows = [dict(net.named_parameters()) for net in nets]
-        self.names = list(rows[0])
+        self.names = [name for name, p in rows[0].items() if p.requires_grad]
         self.params = [torch.stack([row[n].detach() for row in rows]) for n in self.names]
-        others = [dict(net.named_buffers()) for net in nets]
-        self.buffers = {n: torch.stack([row[n] for row in others]) for n in others[0]}
+        others = [net.state_dict() for net in nets]
+        kept = [name for name in others[0] if name not in self.names]
+        self.buffers = {n: torch.stack([row[n] for row in others]) for n in kept}
         self._fast = getattr(type(nets[0]), "stacked", None)
         self._grouped = Grouped(self.template, len(nets)) if is_groupable(nets[0]) else None
 

@@ -132,7 +132,8 @@ class LSTMLanguageModel(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.drop = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(width, width, layers, dropout=dropout, batch_first=True)
+        between = dropout if layers > 1 else 0.0  # torch drops between layers only, and warns
+        self.lstm = nn.LSTM(width, width, layers, dropout=between, batch_first=True)
         self.head = nn.Linear(width, vocabulary)
 
     def forward(
