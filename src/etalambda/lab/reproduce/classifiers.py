@@ -21,6 +21,7 @@ from etalambda.lab.engine import Snapshot, Trial
 from etalambda.lab.engine.many import Many
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.engine.training import cross_entropy
+from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.models.stacked import Stacked
 from etalambda.lab.reproduce.figure import Bench, Recipe
 from etalambda.lab.tasks.digits import Digits
@@ -182,6 +183,33 @@ def watch(
     looks = steps_of(make, task, trials, **run)
     rows = [dict(arm=names, seed=seeds) | curves(look, task) for look in looks]
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+
+
+GROUP = 10  # seeds a part
+
+
+def parts(
+    recipe: OnDigits, bench: Bench, arms: Callable[[Iterable[int]], Sequence[Arm]], **run: Any
+) -> dict[str, Callable[[Tick], Tables]]:
+    """Jobs that `watch` the arms of 10 seeds each; their table is ``curves``.
+
+    Args:
+        recipe: Seeds, task and network.
+        bench: The bench.
+        arms: Seeds -> the arms with those seeds.
+        run: ``steps``, ``every``, ``optimizer`` and what it takes.
+    """
+
+    def job(seeds: range) -> Callable[[Tick], Tables]:
+        def watched(tick: Tick) -> Tables:
+            task = recipe.task(bench)
+            return {"curves": watch(recipe.net, task, arms(seeds), tick=tick, **run)}
+
+        return watched
+
+    starts = range(0, recipe.seeds, GROUP)
+    groups = [range(start, min(start + GROUP, recipe.seeds)) for start in starts]
+    return {f"seeds={group.start}": job(group) for group in groups}
 
 
 def curves(look: Look, task: Any) -> dict[str, np.ndarray]:

@@ -11,17 +11,16 @@ steps as give 3/(ηλ); schedule 4 scales lr and λ, as printed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.reproduce import Bench, Figure, Jobs, above, within
-from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, watch
+from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, parts
 from etalambda.lab.reproduce.pairs import a_seed, apart, mean_curve, rows
 from etalambda.lab.statistics import Interval, mean_interval
 from etalambda.schedule import table_1
@@ -37,35 +36,23 @@ class FiveSchedules(OnDigits):
 
 
 REFERENCE = "schedule 2"
-GROUP = 10  # seeds a part
 
 
 def measure(recipe: FiveSchedules, bench: Bench) -> list[Jobs]:
     """One part a group of seeds, all five schedules in it."""
-    starts = range(0, recipe.seeds, GROUP)
-    return [{f"seeds={start}": _job(recipe, bench, start) for start in starts}]
 
+    def arms(seeds: Iterable[int]) -> list[Arm]:
+        rules = {number: table_1(number, recipe.hundred / 100) for number in range(1, 6)}
+        base = (recipe.lr, recipe.weight_decay)
+        return [Arm(f"schedule {n}", one_a_seed(seeds, *base, rule)) for n, rule in rules.items()]
 
-def _job(recipe: FiveSchedules, bench: Bench, start: int) -> Any:
-    def job(tick: Tick) -> Tables:
-        epoch, steps = recipe.hundred / 100, 12 * recipe.hundred
-        seeds = range(start, min(start + GROUP, recipe.seeds))
-        arms = []
-        for number in range(1, 6):
-            rules = table_1(number, epoch)
-            trials = one_a_seed(seeds, recipe.lr, recipe.weight_decay, rules)
-            arms.append(Arm(f"schedule {number}", trials))
-        every = max(1, recipe.hundred // 10)
-        run = dict(steps=steps, every=every, tick=tick)
-        seen = watch(recipe.net, recipe.task(bench), arms, **run)
-        return {"curves": seen | {"hundred": np.full(len(seen["step"]), recipe.hundred)}}
-
-    return job
+    every = max(1, recipe.hundred // 10)
+    return [parts(recipe, bench, arms, steps=12 * recipe.hundred, every=every)]
 
 
 def windows(curves: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """Rows before the schedules meet, in the later half of equilibrium, and after the drop."""
-    hundred = float(curves["hundred"][0])
+    hundred = curves["step"].max() / 12
     return {
         "before": rows(curves, hundred, 5 * hundred),
         "equilibrium": rows(curves, 7.5 * hundred, 10 * hundred),
@@ -105,7 +92,7 @@ def draw(tables: Tables) -> Any:
     """Errors, norm and effective lr of the five schedules, means over seeds."""
     made, axes = figure(14.0, 3.9, columns=4)
     curves = tables["curves"]
-    hundred = float(curves["hundred"][0])
+    hundred = curves["step"].max() / 12
     panels = (
         ("train_error", "train error %"),
         ("test_error", "test error %"),
