@@ -132,11 +132,13 @@ class Adai(Whole):
         made: list[Pure] = []
         for indices in alike(lists):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
+            on_cpu = part.weights[0].device.type == "cpu"
             foreach = group["foreach"]
             if foreach is None:
-                on_cpu = part.weights[0].device.type == "cpu"
                 foreach = not on_cpu and not isinstance(group["lr"], Tensor)
-            fits = part.weights[0].is_floating_point() and dense_together(part)
+            fits = (
+                (on_cpu or foreach) and part.weights[0].is_floating_point() and dense_together(part)
+            )
             kind: type[Pure] = (Foreach if foreach else Blocked) if fits else Pure
             made.append(kind(part, self._memory(), self._DECOUPLED, self._spent()))
         return made
