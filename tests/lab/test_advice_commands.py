@@ -89,6 +89,35 @@ def test_doctor_on_a_run_folder(tmp_path, capsys):
     assert "INERT in 1, first: plan small, seed 0" in printed
 
 
+@pytest.mark.parametrize(
+    ("column", "names", "config"),
+    [
+        ("method", ("AdamW", "constant"), {}),
+        ("optimizer", ("AdamW", "AdamW"), {}),
+        ("plan", ("a", "b"), {"optimizer": "adamw"}),
+    ],
+)
+def test_doctor_knows_who_trained_a_record(tmp_path, column, names, config, capsys):
+    """Without lr in the record λ = 1e-3 at lr 1e-3 has SCALE's pattern for AdamW alone."""
+    records = pytest.importorskip("etalambda.lab.records")
+    n = 40
+    with records.open_run(tmp_path / "run", config, kind="some") as run:
+        for seed, name in enumerate(names):
+            run.add(
+                f"seed={seed}",
+                metrics=dict(
+                    {column: np.array([name] * n, dtype=object)},
+                    seed=np.full(n, seed), step=np.arange(1, n + 1), lr=np.full(n, 1e-3),
+                    weight_decay=np.full(n, 1e-3),
+                ),
+            )  # fmt: skip
+        run.finish()
+    assert main(["doctor", str(tmp_path / "run"), "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    found = [[f["code"] for f in report["findings"]] for report in reports]
+    assert found == [["INERT", "SCALE"] if name != "constant" else ["INERT"] for name in names]
+
+
 def test_doctor_script_is_five_lines(capsys):
     assert main(["doctor", "--script"]) == 0
     assert len(capsys.readouterr().out.strip().splitlines()) == 5

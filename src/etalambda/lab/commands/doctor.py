@@ -74,11 +74,20 @@ def examine_record(
     table = data.tables.get("metrics")
     if not table or not len(next(iter(table.values()))):
         raise ValueError(f"{folder} has no metrics yet; is the run still in its first part?")
-    options = options | {"optimizer": optimizer or str(data.config.get("optimizer", "sgd"))}
-    options["momentum"] = options["momentum"] or float(data.config.get("momentum", 0.0))
+    options = options | {"momentum": options["momentum"] or float(data.config.get("momentum", 0.0))}
     for label, rows in series(table):
-        trace = Trace.of(rows, **options)
+        name = optimizer or data.config.get("optimizer") or _named_by_method(rows[0])
+        trace = Trace.of(rows, **options, optimizer=name)
         yield examine(replace(trace, name=label))
+
+
+def _named_by_method(row: Mapping[str, Any]) -> str | None:
+    """In a comparison the method says who trained: AdamW, AdamS, else SGD."""
+    from etalambda.theory import budget
+
+    if "method" not in row:
+        return None
+    return str(row["method"]) if str(row["method"]).lower() in budget.FORMS else "sgd"
 
 
 def series(table: Mapping[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -10,9 +10,9 @@ initialization and one data order a seed for all plans.
 
 Run: ``python -m etalambda.lab.experiments.gradient_norm --out runs/gradient-norm --text FILE``.
 
-Tables: ``metrics`` (plan, seed, step, K, lr, weight_decay, loss, gradient_norm, norm) and
-``summary`` (plan, seed, rise, validation), where rise is the mean gradient norm of the last 5 % of
-the steps over that of the middle fifth.
+Tables: ``metrics`` (plan, seed, optimizer, step, K, lr, weight_decay, loss, gradient_norm, norm)
+and ``summary`` (plan, seed, rise, validation), where rise is the mean gradient norm of the last 5 %
+of the steps over that of the middle fifth.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _job(
 ) -> Callable[[Tick], Tables]:
     def job(tick: Tick) -> Tables:
         rows, validation = train(config, task, plan, seed, tick)
-        metrics = columns([dict(plan=plan, seed=seed) | row for row in rows])
+        metrics = columns([dict(plan=plan, seed=seed, optimizer="AdamW") | row for row in rows])
         norms = metrics["gradient_norm"]
         steps = metrics["step"] / config.steps
         late, middle = norms[steps > 0.95], norms[(steps > 0.4) & (steps <= 0.6)]
