@@ -1,6 +1,8 @@
 """Every Python block of the README and the docs runs, and every local link resolves."""
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,21 @@ def test_python_blocks_run(page, capsys, tmp_path, monkeypatch):
 def test_local_links_resolve(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_support_table_is_what_the_package_asks_for():
+    """docs/support.md against pyproject.toml and the measured wheel."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs/support.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| (\S+) or newer \| ([\d., ]+) \|$", page, re.MULTILINE)
+    ranges = {name: (least, tested.split(", ")) for name, least, tested in rows}
+    assert project["requires-python"] == f">={ranges['Python'][0]}"
+    assert f"torch>={ranges['torch'][0]}" in project["dependencies"]
+    measured = json.loads((ROOT / "docs/evidence/release/check.json").read_text())
+    for name in ("python", "torch"):
+        series = ".".join(measured[name].split(".")[:2])
+        assert series in ranges["Python" if name == "python" else "torch"][1]
+    assert f"{measured['wheel_bytes'] / 1000:.0f} kB" in page
+    own = measured["own_import_ms"]
+    assert f"{own['import etalambda']:.1f} ms" in page
+    assert f"{own['torch, then audit and suggest']:.0f} ms" in page
