@@ -1,7 +1,9 @@
 """Which class, or which schedule of one, each printed algorithm equals.
 
-Kept as references only: SWD-E10, whose decay differs from weight to weight, and heavy ball with
-the paper's λ, which is torch's SGD at weight_decay 2λ.
+Proved in the files of the classes: SWD-A2 and A6 (test_adams), A4 (test_adai), A7's SGDW, A8 and
+E22 (test_sgds). Kept as references only: SWD-E10, whose decay differs from weight to weight, and
+heavy ball with the paper's λ, which is torch's SGD at weight_decay 2λ. SWD-E9 is no update but the
+fixed point of E8 at constant v: `etalambda.theory.quadratic_adaptive.adaptive_bias`.
 """
 
 import pytest
@@ -32,6 +34,29 @@ def test_adam_and_adamw_are_torch_s(rule, cls):
     optimizer = cls(params, lr=0.02, betas=(0.9, 0.99), weight_decay=0.1)
     theirs = rule(flat(params), flat_gradients(params, 60), 0.02, 0.9, 0.99, 1e-8, 0.1)
     agree(run(optimizer, params), theirs)
+
+
+def test_amsgrad_and_amsgradw_are_torch_s():
+    """SWD-A5, both terms."""
+    options = dict(lr=0.02, betas=(0.9, 0.99), weight_decay=0.1, amsgrad=True)
+    arguments = (0.02, 0.9, 0.99, 1e-8, 0.1)
+    params = weights()
+    theirs = paper.amsgrad(flat(params), flat_gradients(params, 60), *arguments)
+    agree(run(torch.optim.Adam(params, **options), params), theirs)
+    params = weights()
+    theirs = paper.amsgrads(flat(params), flat_gradients(params, 60), *arguments, 0.0)
+    agree(run(torch.optim.AdamW(params, **options), params), theirs)
+
+
+def test_loshchilov_and_hutter_s_adamw_is_torch_s_with_decay_over_alpha():
+    """Their schedule multiplier scales both terms: torch's lr is η_t α and its λ is λ / α."""
+    params = weights()
+    multipliers = [1 / (1 + t) ** 0.5 for t in range(60)]
+    theirs = paper.adamw_independent(
+        flat(params), flat_gradients(params, 60), multipliers, 0.05, 0.9, 0.99, 1e-8, 0.01
+    )
+    optimizer = torch.optim.AdamW(params, lr=0.05, betas=(0.9, 0.99), weight_decay=0.01 / 0.05)
+    agree(lr_driven(optimizer, params, [0.05 * eta for eta in multipliers]), theirs)
 
 
 def test_sgd_with_l2_is_torch_s():

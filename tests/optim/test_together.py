@@ -41,6 +41,52 @@ def test_compiled_step_equals_eager(name):
         assert compiled.state[p]["step"].item() == eager.state[q]["step"].item() == 7
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_step_follows_schedules_without_a_new_graph():
+    """lr and λ as 0-d tensors that are filled in place, as schedulers do."""
+    ours, theirs = weights(), weights()
+    live = lambda: {
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in dict(lr=0.02, weight_decay=0.1).items()
+    }
+    compiled, eager = AdamS(ours, **live()), AdamS(theirs, lr=0.02, weight_decay=0.1, foreach=False)
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounter()
+    step = torch.compile(compiled.step, backend=counter)
+    schedules = [torch.optim.lr_scheduler.ExponentialLR(o, 0.9) for o in (compiled, eager)]
+    for index, grads in enumerate(gradients(ours, 8)):
+        for p, q, g in zip(ours, theirs, grads):
+            p.grad, q.grad = g.clone(), g.clone()
+        step(), eager.step()
+        for schedule in schedules:
+            schedule.step()
+        compiled.param_groups[0]["weight_decay"].fill_(0.1 / (index + 2))
+        eager.param_groups[0]["weight_decay"] = 0.1 / (index + 2)
+        torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-12, atol=1e-12)
+        if index == 1:
+            graphs = counter.frame_count
+    assert counter.frame_count == graphs
+
+
+@every
+def test_an_ensemble_of_torch_func_trains_as_its_members(name):
+    """Stacked parameters are parameters; with AdamS and Adai v̄ spans the ensemble."""
+    nets = [nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)).double() for _ in range(3)]
+    stacked, buffers = torch.func.stack_module_state(nets)
+    members = [p for net in nets for p in net.parameters()]
+    ours, theirs = MAKE[name](stacked.values()), MAKE[name](members)
+    x = torch.randn(3, 8, 4).double()
+    for _ in range(5):
+        ours.zero_grad(), theirs.zero_grad()
+        call = lambda p, b, x: torch.func.functional_call(nets[0], (p, b), x).square().mean()
+        torch.func.vmap(call)(stacked, buffers, x).sum().backward()
+        sum(net(part).square().mean() for net, part in zip(nets, x)).backward()
+        ours.step(), theirs.step()
+    for k, net in enumerate(nets):
+        for key, p in net.named_parameters():
+            torch.testing.assert_close(stacked[key][k], p, rtol=1e-10, atol=1e-10)
+
+
 @every
 @pytest.mark.parametrize("fused", [None, True])
 def test_grad_scaler_skips_overflows(name, fused):

@@ -30,6 +30,31 @@ def adamw(theta, grads, lr, beta1, beta2, eps, wd):
         yield theta
 
 
+def adamw_independent(theta, grads, multipliers, alpha, beta1, beta2, eps, wd):
+    """Loshchilov & Hutter's Algorithm 2: θ ← θ - η_t (α m̂ / (√v̂ + ε) + λ θ), η_t a multiplier."""
+    m = v = torch.zeros_like(theta)
+    for t, (gradient, eta) in enumerate(zip(grads, multipliers), start=1):
+        g = gradient(theta)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        theta = theta - eta * (alpha * m_hat / (v_hat.sqrt() + eps) + wd * theta)
+        yield theta
+
+
+def amsgrad(theta, grads, lr, beta1, beta2, eps, wd):
+    """SWD-A5 without the AMSGradW term: L2 in the gradient, v̂ from the running maximum of v."""
+    m = v = v_max = torch.zeros_like(theta)
+    for t, gradient in enumerate(grads, start=1):
+        g = gradient(theta) + wd * theta
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        v_max = torch.maximum(v, v_max)
+        m_hat, v_hat = m / (1 - beta1**t), v_max / (1 - beta2**t)
+        theta = theta - lr * m_hat / (v_hat.sqrt() + eps)
+        yield theta
+
+
 def adams(theta, grads, lr, beta1, beta2, eps, wd, p):
     """SWD-A2 with the power of eq. (11)."""
     m = v = torch.zeros_like(theta)
