@@ -1,0 +1,1 @@
+"""Xie et al. 2022, *Understanding and scheduling weight decay*."""
