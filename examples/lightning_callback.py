@@ -1,4 +1,4 @@
-"""Lightning: weight decay that follows the training loss, by one callback.
+"""Lightning: weight decay that follows the training loss, and a monitor, each by one callback.
 
 Needs: pip install 'etalambda[lightning]'. Run it: python examples/lightning_callback.py
 """
@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import etalambda as el
-from etalambda.integrations.lightning import WeightDecayCallback
+from etalambda.diagnose import Panel, every
+from etalambda.integrations.lightning import MonitorCallback, WeightDecayCallback
 from etalambda.schedule import MatchedAnnealing
 
 
@@ -40,9 +41,10 @@ def main() -> list[float]:
     data = DataLoader(TensorDataset(x, x[:, :1].sin()), batch_size=32)
 
     schedule = WeightDecayCallback(weight_decay=MatchedAnnealing(memory=3))
+    watch = MonitorCallback(every(4), panel=Panel(steps=4))  # logs; K survives a resume
     trainer = lightning.Trainer(
         max_epochs=2,
-        callbacks=[schedule],
+        callbacks=[schedule, watch],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
@@ -52,6 +54,7 @@ def main() -> list[float]:
     )
     trainer.fit(Regression(), data)
     print(schedule.scheduler)
+    print({name: watch.monitor.last[name] for name in ("step", "K/0", "panel/angle/total")})
     return schedule.scheduler.last("weight_decay")
 
 

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop: groups by module type, decay tied to the learning rate by one line.
+"""A plain PyTorch loop: groups by module type, decay tied to the learning rate, a monitor.
 
 Run it: python examples/plain_loop.py
 """
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import etalambda as el
+from etalambda.diagnose import Panel, every
 
 STEPS = 20
 
@@ -23,6 +24,7 @@ def main() -> list[float]:
     optimizer = torch.optim.AdamW(groups, lr=1e-2)
     lr = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     el.tie(optimizer, "matched")  # λ follows the learning rate
+    monitor = el.Monitor(optimizer, every(5), panel=Panel(steps=5))  # counts steps by itself
 
     decays = []
     for step in range(STEPS):
@@ -34,6 +36,11 @@ def main() -> list[float]:
         lr.step()
         if step % 5 == 0:
             print(f"step {step:2d}  loss {loss.item():.4f}  weight_decay {decays[-1]:.4f}")
+    for row in monitor.rows:
+        angle, predicted = row.get("panel/angle/total"), row["panel/predicted_angle/0"]
+        turned = "" if angle is None else f"  turned {angle:.3f} rad (predicted {predicted:.3f})"
+        norm = row["panel/norm/total"]
+        print(f"step {row['step']:2d}  K {row['K/0']:.4f}  norm {norm:.3f}{turned}")
     return decays
 
 

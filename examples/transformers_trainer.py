@@ -1,4 +1,4 @@
-"""Hugging Face Trainer: groups by module type, cosine weight decay, by one callback.
+"""Hugging Face Trainer: groups by module type, cosine weight decay and a monitor by callbacks.
 
 Needs: pip install 'etalambda[hf]'. Run it: python examples/transformers_trainer.py
 """
@@ -9,7 +9,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
 import etalambda as el
-from etalambda.integrations.transformers import WeightDecayCallback
+from etalambda.diagnose import Panel, every
+from etalambda.integrations.transformers import MonitorCallback, WeightDecayCallback
 from etalambda.schedule import cosine
 
 STEPS = 12
@@ -36,6 +37,7 @@ def main() -> list[float]:
     )
     tokens = torch.randint(0, 32, (64, 16))
     schedule = WeightDecayCallback(weight_decay=cosine(STEPS))
+    watch = MonitorCallback(every(4), panel=Panel(steps=4))  # K survives a resume
     with tempfile.TemporaryDirectory() as folder:
         trainer = GroupedTrainer(
             model=GPT2LMHeadModel(config),
@@ -50,10 +52,11 @@ def main() -> list[float]:
                 use_cpu=True,
             ),
             train_dataset=[{"input_ids": row, "labels": row} for row in tokens],
-            callbacks=[schedule],
+            callbacks=[schedule, watch],
         )
         trainer.train()
     print(schedule.scheduler)
+    print({name: watch.monitor.last[name] for name in ("step", "K/0", "panel/angle/total")})
     return schedule.scheduler.last("weight_decay")
 
 

@@ -97,6 +97,34 @@ def test_real_sgd_with_and_without_normalisation(normalised):
     assert found.reached is normalised, found.reason
 
 
+@pytest.mark.parametrize("scale", [0.3, 3.0])
+def test_real_sgd_is_detected_within_a_fifth_of_the_predicted_time(scale):
+    """From a weight scaled away from its equilibrium; |g|²‖W‖² is measured once it is back."""
+    torch.manual_seed(0)
+    net, lr, weight_decay = Head(True), 0.1, 0.04
+    optimizer = torch.optim.SGD([net.first.weight], lr=lr, weight_decay=weight_decay)
+    push = lambda _: lr * net.first.weight.grad.norm()
+    with torch.no_grad():
+        net.first.weight.mul_(scale * 0.99 / net.first.weight.norm())  # it settles at 0.99
+    monitor = Monitor(optimizer, every(1), norm=weight_norms, update=push)
+    for _ in range(1200):
+        x, y = torch.randn(16, 10), torch.randint(2, (16,))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    norms = [row["norm/0"] for row in monitor.rows]
+    updates = [row["update"] for row in monitor.rows]
+    noise = sum((u / lr * n) ** 2 for u, n in zip(updates[-500:], norms[-500:])) / 500
+    start = (norms[0] ** 2 / lr) ** 2
+    predicted = norm_dynamics.time_to_equilibrium(start, lr * weight_decay, noise, tolerance=0.02)
+    first = next(
+        t
+        for t in range(20, len(norms), 5)
+        if equilibrium(norms[:t], lr * weight_decay, updates[:t]).reached
+    )
+    assert first == pytest.approx(float(predicted), rel=0.2)
+
+
 def test_reasons_and_bad_input():
     assert "too coarse" in equilibrium([1.0] * 100, 0.1).reason
     assert "not steady" in equilibrium(torch.linspace(1, 9, 1000), 1e-3).reason

@@ -16,8 +16,9 @@ def run(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
 
 
-def test_plain_loop_follows_the_cosine_of_the_lr():
+def test_plain_loop_follows_the_cosine_of_the_lr(capsys):
     assert run("plain_loop") == pytest.approx([0.1 * cosine(20)(t) for t in range(20)])
+    assert "step 20  K 0.0" in capsys.readouterr().out
 
 
 def test_muon_and_adamw_share_one_schedule():
@@ -37,16 +38,18 @@ def test_adamc_corrects_the_invariant_weight_alone():
 @pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
 @pytest.mark.filterwarnings("ignore:.*litlogger.*")
 @pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
-def test_lightning_follows_the_falling_loss():
+def test_lightning_follows_the_falling_loss(capsys):
     weights, biases = run("lightning_callback")
+    assert "{'step': 16, 'K/0': " in capsys.readouterr().out
     assert 0 < weights < 0.1
     assert biases == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning")
-def test_trainer_ends_where_the_cosine_ends(monkeypatch):
+def test_trainer_ends_where_the_cosine_ends(monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert run("transformers_trainer") == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert "{'step': 12, 'K/0': " in capsys.readouterr().out
 
 
 def test_accelerate_counts_optimizer_steps():
