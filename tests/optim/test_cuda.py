@@ -10,7 +10,12 @@ from etalambda.optim import SGDS, SGDW, Adai, AdaiS, AdamS, _adams_single_pass, 
 from tests.optim._drive import flat, flat_gradients, gradients, run, weights
 from tests.reference import optimizers as reference
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    # torch's remarks on the debug mode itself, and on backward passes within a capture
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
+    pytest.mark.filterwarnings("ignore:The AccumulateGrad node"),
+]
 
 SHAPES = ((3, 4), (5,), (), (0,), (2, 1, 3), (5000,), (64, 70))
 MEMBERS = {
