@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import FunctionType
 
 import pytest
 import torch
@@ -11,11 +12,10 @@ from etalambda.suggest import DecayBudget
 from etalambda.suggest.measure import Coefficient
 from etalambda.suggest.predictors import (
     PREDICTORS,
-    NotApplicable,
-    Plan,
     source_of,
     target_budget,
 )
+from etalambda.suggest.run_plan import NotApplicable, Plan
 
 CIFAR = dict(steps=78_200, batch_size=128, dataset_size=50_000)
 
@@ -25,8 +25,7 @@ def said(found, name):
 
 
 def constant(optimizer="adamw", lr=1e-3, steps=1000, gain=1.0, **known):
-    ones = torch.ones(steps, dtype=torch.float64)
-    return Plan(optimizer, lr, steps, ones, ones, gain, **known)
+    return Plan.steady(optimizer, lr, steps, gain=gain, **known)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "lion", "muon", "sgdw", "sgd"])
@@ -188,6 +187,14 @@ def test_every_predictor_names_its_source_domain_and_failures():
         for word in ("Source:", "Domain:", "Fails:"):
             assert word in (rule.__doc__ or ""), (name, word)
         assert source_of(rule), name
+
+
+def test_every_public_function_has_a_doctest():
+    functions = [f for f in vars(el.suggest).values() if isinstance(f, FunctionType)]
+    public = [f for f in functions if f.__name__ in el.suggest.__all__]
+    assert len(public) > 10
+    for function in [*public, *PREDICTORS.values()]:
+        assert ">>>" in (function.__doc__ or ""), function.__name__
 
 
 @pytest.mark.parametrize(

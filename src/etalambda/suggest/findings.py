@@ -59,7 +59,12 @@ def number(value: float) -> str:
 
 
 def inert(where: str, budget: float, fix: str) -> Finding | None:
-    """INERT: the run decays less than any recipe on the ruler (GPT-3 spends 0.3)."""
+    """INERT: the run decays less than any recipe on the ruler (GPT-3 spends 0.3).
+
+    Example:
+        >>> inert("group 0", 0.02, fix="").value, inert("group 0", 2.0, fix="")
+        (0.02, None)
+    """
     if not 0 < budget < INERT:
         return None
     why = (
@@ -70,7 +75,12 @@ def inert(where: str, budget: float, fix: str) -> Finding | None:
 
 
 def excess(where: str, budget: float, rate: float, fix: str) -> Finding | None:
-    """EXCESS: more than any recipe on the ruler, or more than a tenth of a weight in one step."""
+    """EXCESS: more than any recipe on the ruler, or more than a tenth of a weight in one step.
+
+    Example:
+        >>> excess("group 0", 9.0, rate=0.2, fix="").why
+        'one step removes 20 % of each weight, more than 10%'
+    """
     if rate > FAST:
         why = f"one step removes {number(100 * rate)} % of each weight, more than {FAST:.0%}"
         return Finding("EXCESS", where, rate, FAST, why, fix, "Lewkowycz & Gur-Ari, AutoL2 start")
@@ -83,7 +93,12 @@ def excess(where: str, budget: float, rate: float, fix: str) -> Finding | None:
 
 
 def groups(where: str, tensors: list[str], fix: str) -> Finding | None:
-    """GROUPS: norm gains and biases that decay pulls to 0."""
+    """GROUPS: norm gains and biases that decay pulls to 0.
+
+    Example:
+        >>> groups("group 0", ["0.bias", "1.weight"], fix="").why
+        '2 norm gains and biases decay: 0.bias, 1.weight'
+    """
     if not tensors:
         return None
     named = ", ".join(tensors[:2]) + (", ..." if len(tensors) > 2 else "")
@@ -92,7 +107,12 @@ def groups(where: str, tensors: list[str], fix: str) -> Finding | None:
 
 
 def l2_in_adam(where: str, weight_decay: float, optimizer: str, fix: str) -> Finding | None:
-    """L2-IN-ADAM: λ is added to the gradient and then divided by √v."""
+    """L2-IN-ADAM: λ is added to the gradient and then divided by √v.
+
+    Example:
+        >>> l2_in_adam("group 0", 0.01, "Adam", fix="").code
+        'L2-IN-ADAM'
+    """
     if not weight_decay > 0:
         return None
     why = (
@@ -105,7 +125,12 @@ def l2_in_adam(where: str, weight_decay: float, optimizer: str, fix: str) -> Fin
 def scale(
     where: str, form: str, weight_decay: float, lr: float, budget: float, fix: str
 ) -> Finding | None:
-    """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr."""
+    """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr.
+
+    Example:
+        >>> scale("group 0", "stable", 0.5, lr=1e-3, budget=9.0, fix="weight_decay").fix
+        'weight_decay = 0.0005'
+    """
     if not (weight_decay > 0 and 0 < lr < SMALL_LR):
         return None
     if form == "stable" and weight_decay >= LARGE:

@@ -14,89 +14,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from etalambda.suggest.recipes import power_lines_timescale
+from etalambda.suggest.run_plan import NotApplicable, Plan
 from etalambda.theory import budget
 
 ONE_PASS = 2.0
 BUDGET_A_PASS = 0.08
 MOST = 17.0
 CHINCHILLA = 20.0
-
-
-class NotApplicable(ValueError):
-    """This rule has nothing to say about the plan; the message says why."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is known about a run before it starts. Unknown numbers are None.
-
-    ``batch_size``, ``dataset_size`` count the same thing: tokens for language models, samples
-    otherwise. ``lr_factors`` and ``decay_factors`` have one entry a step. ``gain`` is that of
-    `etalambda.theory.budget.gain`.
-    """
-
-    optimizer: str
-    lr: float
-    steps: int
-    lr_factors: Tensor = field(repr=False)
-    decay_factors: Tensor = field(repr=False)
-    gain: float = 1.0
-    batch_size: float | None = None
-    dataset_size: float | None = None
-    parameters: float | None = None
-    reference: Mapping[str, Any] | None = None
-    coefficient: float | None = None
-
-    @property
-    def passes(self) -> float | None:
-        """How often the run sees its data."""
-        if self.batch_size is None or self.dataset_size is None:
-            return None
-        return self.steps * self.batch_size / self.dataset_size
-
-    @property
-    def tokens_per_parameter(self) -> float | None:
-        """Data seen per parameter, repeats included."""
-        if self.batch_size is None or self.parameters is None:
-            return None
-        return self.steps * self.batch_size / self.parameters
-
-    def at_budget(self, total: float) -> float:
-        """λ₀ such that Σ m_t η_t λ₀ · gain = ``total`` over the whole run."""
-        spent = (self.lr_factors * self.decay_factors).sum().item() * self.lr * self._gain()
-        return total / spent
-
-    def at_rate(self, rate: float) -> float:
-        """λ₀ such that a step at the peak lr decays by ``rate``."""
-        return rate / (self.lr * self.lr_factors.max().item() * self._gain())
-
-    def at_peak_budget(self, total: float) -> float:
-        """λ₀ such that the rate at the peak, kept for the whole run, would spend ``total``."""
-        return self.at_rate(total / self.steps)
-
-    def need(self, *names: str) -> None:
-        """Raise `NotApplicable` for what this rule must know and does not."""
-        missing = [name for name in names if getattr(self, name) is None]
-        if missing:
-            raise NotApplicable(f"needs {' and '.join(missing)}")
-
-    def _gain(self) -> float:
-        if math.isnan(self.gain):
-            form = budget.form(self.optimizer)
-            raise NotApplicable(
-                "needs v_mean, the mean squared gradient of a short run"
-                if form == "stable"
-                else "L2 inside an adaptive optimizer has no decay rate; use its decoupled form"
-            )
-        return self.gain
 
 
 def target_budget(passes: float | None, tokens_per_parameter: float | None) -> tuple[float, str]:
@@ -132,6 +61,11 @@ def decay_budget(plan: Plan) -> float:
     Source: the K ruler; `recipes` for many passes, Bergsma et al. 2025 for one.
     Domain: every optimizer with a decay rate. Fails: K* is known to a factor of about 3; tasks
     with little noise, and short runs, need none of it.
+
+    Example:
+        >>> plan = Plan.steady("adamw", lr=1e-3, steps=78_125, batch_size=128, dataset_size=50_000)
+        >>> round(decay_budget(plan), 3)  # 200 passes: K = 0.08 · 200
+        0.205
     """
     return plan.at_budget(target_budget(plan.passes, plan.tokens_per_parameter)[0])
 
@@ -142,6 +76,11 @@ def ema_timescale(plan: Plan) -> float:
     Source: Wang & Aitchison 2024 (2405.13698): the optimal timescale in epochs hardly moves with
     model or dataset size and lies between one epoch and the whole run. The middle is our choice.
     Domain: several passes. Fails: says nothing about one pass.
+
+    Example:
+        >>> plan = Plan.steady("adamw", lr=1e-3, steps=78_125, batch_size=128, dataset_size=50_000)
+        >>> round(ema_timescale(plan), 3)  # τ = √200 epochs
+        0.181
     """
     plan.need("batch_size", "dataset_size")
     passes = plan.passes or 0.0
@@ -156,6 +95,11 @@ def power_lines(plan: Plan) -> float:
     Source: Bergsma et al. 2025 (2505.13738), AdamW language models of 111M to 3.3B.
     Domain: one pass over the data. Fails: for several passes, where published optima are up to 30
     times larger (2509.14786).
+
+    Example:
+        >>> plan = Plan.steady("adamw", lr=1e-3, steps=10_000, batch_size=2e4, parameters=1e7)
+        >>> round(power_lines(plan), 3)  # 20 tokens per parameter
+        0.447
     """
     if plan.passes is not None and plan.passes > ONE_PASS:
         raise NotApplicable("fitted on one pass over the data")
@@ -170,6 +114,11 @@ def loshchilov_hutter(plan: Plan) -> float:
     schedule but not by the lr, so torch's λ is theirs over the lr.
     Domain: image classification, many passes. Fails: the exponent 1/2 in T is not what later
     work finds (0 or -1).
+
+    Example:
+        >>> plan = Plan.steady("adamw", lr=1e-3, steps=78_125, batch_size=128, dataset_size=50_000)
+        >>> round(loshchilov_hutter(plan), 3)
+        0.179
     """
     plan.need("batch_size", "dataset_size")
     passes = plan.passes or 0.0
@@ -186,6 +135,11 @@ def peak_time(plan: Plan) -> float:
     This is its upper end, for a λ that is small; `RANGED` has the lower.
     Domain: overparameterized networks at a constant lr, SGD. Fails: after an lr drop it decays too
     little (their figure S10); underparameterized networks (S7, S8).
+
+    Example:
+        >>> plan = Plan.steady("sgd", lr=0.2, steps=9766, gain=10.0)
+        >>> round(peak_time(plan) / 2, 7)  # their c/T for 200 epochs
+        3.28e-05
     """
     spent = 1.28 if plan.coefficient is None else plan.coefficient
     high = plan.lr_factors >= plan.lr_factors.max() / 2
@@ -200,6 +154,11 @@ def tenth_over_epochs(plan: Plan) -> float:
     Source: Xie et al. 2022, table 3 (three candidates a decade apart) and B.1 (λ_W = λ_L2/η).
     Domain: ResNets on CIFAR with SGD at lr 0.1, momentum 0.9, batch 128, 50 to 2000 epochs (asked
     for 10 at least here). Fails: it knows neither lr nor batch size.
+
+    Example:
+        >>> plan = Plan.steady("sgd", lr=0.1, steps=78_125, batch_size=128, dataset_size=50_000)
+        >>> round(tenth_over_epochs(plan), 6)
+        0.0005
     """
     plan.need("batch_size", "dataset_size")
     if (plan.passes or 0.0) < 10:
@@ -215,6 +174,11 @@ def anchored(plan: Plan) -> float:
     At one pass and lr ∝ √B this is nanochat's λ ∝ √B/D. Lr, batch size and width enter through K.
     Source: your run; the exponent is that of `power_lines`.
     Domain: the same task and recipe at another scale. Fails: if the reference was not tuned.
+
+    Example:
+        >>> plan = Plan.steady("adamw", lr=2e-3, steps=5000, reference={"budget": 3.0})
+        >>> round(anchored(plan), 3)
+        0.3
     """
     plan.need("reference")
     known = dict(plan.reference or {})

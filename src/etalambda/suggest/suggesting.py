@@ -12,11 +12,10 @@ from etalambda.suggest.measure import Coefficient
 from etalambda.suggest.predictors import (
     PREDICTORS,
     RANGED,
-    NotApplicable,
-    Plan,
     source_of,
     target_budget,
 )
+from etalambda.suggest.run_plan import NotApplicable, Plan
 from etalambda.suggest.suggestion import Prediction, Suggestion
 from etalambda.theory import budget
 from etalambda.theory.plan import DecayBudget
