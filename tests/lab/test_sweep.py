@@ -14,13 +14,14 @@ import pytest
 from etalambda.lab import cli, records
 from etalambda.lab.configs import MapConfig
 from etalambda.lab.experiments.cell_config import CellConfig
+from etalambda.lab.results import CELLS
 from etalambda.lab.sweep import Axis, Plan, parse_axis, run_sweep
 from etalambda.lab.sweep.counts import MAX_DEATHS
 from etalambda.lab.sweep.queue import Queue
 from etalambda.lab.sweep.space import cell_name, grid_cells
 from etalambda.lab.sweep.storage import hidden, open_storage, sqlite_url
 from etalambda.lab.sweep.targets import target
-from etalambda.lab.sweep.work import CELLS, _one, work
+from etalambda.lab.sweep.work import _one, work
 from tests.lab import sweep_target
 from tests.lab.sweep_target import Config
 

@@ -61,7 +61,9 @@ COMMANDS: dict[str, Command] = {
     "theory": Command(
         f"{_HERE}.theory:theory", "the closed forms as a page with sliders", "read it"
     ),
-    "ls": Command(f"{_HERE}.ls:ls", "the runs of a folder", "read it"),
+    "ls": Command(f"{_HERE}.ls:ls", "the runs of a folder, the cells of a sweep", "read it"),
+    "show": Command(f"{_HERE}.ls:show", "one run in full", "read it"),
+    "diff": Command(f"{_HERE}.ls:diff", "what differs between runs or sweeps, in pairs", "read it"),
     "data": Command(f"{_HERE}.data:data", "the data sets of a folder; fetch one", "set it up"),
 }
 

@@ -28,13 +28,18 @@ class MapGrid:
     seeds: int
 
     @property
+    def any(self) -> bool:
+        """Whether any cell has an error to show."""
+        return bool(np.isfinite(self.val).any())
+
+    @property
     def best(self) -> tuple[int, int]:
         """Row and column of the lowest validation error.
 
         Raises:
             ValueError: If every cell diverged.
         """
-        if not np.isfinite(self.val).any():
+        if not self.any:
             raise ValueError("every cell of the map diverged; use smaller values in --lrs")
         row, column = np.unravel_index(np.nanargmin(self.val), self.val.shape)
         return int(row), int(column)
@@ -43,13 +48,16 @@ class MapGrid:
         """Cells whose validation error is within ``margin`` of the best."""
         return np.nan_to_num(self.val, nan=np.inf) <= self.val[self.best] + margin
 
-    def border(self) -> list[str]:
-        """The sides of the grid that the best cell lies on, as advice; empty when inside."""
+    def border(self, lr: str = "--lrs", weight_decay: str = "--weight-decays") -> list[str]:
+        """The sides of the grid that the best cell lies on, as advice; empty when inside.
+
+        ``lr`` and ``weight_decay`` are what the advice calls the two.
+        """
         row, column = self.best
         said = []
         for flag, place, values in (
-            ("--lrs", row, self.lrs),
-            ("--weight-decays", column, self.weight_decays),
+            (lr, row, self.lrs),
+            (weight_decay, column, self.weight_decays),
         ):
             if len(values) > 1 and place in (0, len(values) - 1):
                 side = "below" if place == 0 else "above"

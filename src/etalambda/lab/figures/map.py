@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from etalambda._common import need
 from etalambda.lab.figures.grid import MapGrid, edges, iso_lines, outline, positions
 from etalambda.lab.figures.style import (
     FAINT,
@@ -22,27 +24,67 @@ COLOURS = "cividis_r"
 POINTS_SHOWN = 12.0  # errors further than this above the best share the darkest colour
 
 
+def colour_limits(grids: Iterable[MapGrid]) -> tuple[float, float]:
+    """The one scale of several grids, in percent: the best cell of all, to `POINTS_SHOWN` above.
+
+    Grids in which every cell diverged have no part in it.
+    """
+    values = [100 * g.val for g in grids if np.isfinite(g.val).any()]
+    if not values:
+        return 0.0, 100.0
+    low = min(float(np.nanmin(v)) for v in values)
+    return low, min(low + POINTS_SHOWN, max(float(np.nanmax(v)) for v in values))
+
+
 @house_style
 def lr_lambda_map(grid: MapGrid, title: str = "validation error %") -> Any:
     """Mean validation error; the best cell, its basin, lines of equal lr · λ, diverged hatched."""
     made, (axis,) = figure(7.2, 5.2)
+    grid.best  # noqa: B018 - says what to do where every cell diverged
+    mesh = _draw(axis, grid, colour_limits([grid]))
+    made.colorbar(mesh, ax=axis, label=title, extend="max", shrink=0.85)
+    axis.set_title(f"{title}, mean of {grid.seeds} seeds", pad=20)
+    return made
+
+
+@house_style
+def arm_maps(grids: dict[str, MapGrid], title: str = "validation error %") -> Any:
+    """One map an arm, all on one colour scale, each with the share of cells in its own basin."""
+    columns = min(3, len(grids))
+    rows = -(-len(grids) // columns)
+    made = need("matplotlib.figure", "lab").Figure(
+        (4.6 * columns + 0.8, 4.0 * rows), layout="constrained"
+    )
+    axes = made.subplots(rows, columns, squeeze=False).ravel()
+    limits, mesh = colour_limits(grids.values()), None
+    for axis, (name, grid) in zip(axes, grids.items()):
+        mesh = _draw(axis, grid, limits)
+        share = f"{100 * grid.basin().mean():.0f} % of cells" if grid.any else "all diverged"
+        axis.set_title(f"{name}\nbasin: {share}, n = {grid.seeds}", pad=20)
+    for axis in axes[len(grids) :]:
+        axis.set_axis_off()
+    made.colorbar(mesh, ax=list(axes), label=title, extend="max", shrink=0.8)
+    return made
+
+
+def _draw(axis: Any, grid: MapGrid, limits: tuple[float, float]) -> Any:
+    """One grid into an axis."""
     px, py = positions(grid.weight_decays), positions(grid.lrs)
     x, y = edges(px), edges(py)
-    low = 100 * grid.val[grid.best]
-    limits = dict(vmin=low, vmax=min(low + POINTS_SHOWN, 100 * np.nanmax(grid.val)))
-    mesh = axis.pcolormesh(x, y, 100 * grid.val, cmap=COLOURS, edgecolors="none", **limits)
-    made.colorbar(mesh, ax=axis, label=title, extend="max", shrink=0.85)
+    colours = dict(cmap=COLOURS, edgecolors="none", vmin=limits[0], vmax=limits[1])
+    mesh = axis.pcolormesh(x, y, 100 * grid.val, **colours)
     for i, j in np.argwhere(grid.diverged):
         axis.fill_between([x[j], x[j + 1]], y[i], y[i + 1], fc="none", ec=FAINT, hatch="////", lw=0)
-    _overlay(axis, grid, x, y)
-    row, column = grid.best
-    axis.plot(px[column], py[row], "*", color="white", mec=INK, ms=15)
-    axis.set_xticks(px[::2], [f"{v:.2g}" for v in grid.weight_decays[::2]])
-    axis.set_yticks(py[::2], [f"{v:.2g}" for v in grid.lrs[::2]])
+    if grid.any:
+        _overlay(axis, grid, x, y)
+        row, column = grid.best
+        axis.plot(px[column], py[row], "*", color="white", mec=INK, ms=15)
+    every = [2 if len(places) > 6 else 1 for places in (px, py)]
+    axis.set_xticks(px[:: every[0]], [f"{v:.2g}" for v in grid.weight_decays[:: every[0]]])
+    axis.set_yticks(py[:: every[1]], [f"{v:.2g}" for v in grid.lrs[:: every[1]]])
     axis.set(xlabel="weight_decay", ylabel="lr", xlim=x[[0, -1]], ylim=y[[0, -1]])
-    axis.set_title(f"{title}, mean of {grid.seeds} seeds", pad=20)
     axis.grid(False)
-    return made
+    return mesh
 
 
 def _overlay(axis: Any, grid: MapGrid, x: np.ndarray, y: np.ndarray) -> None:

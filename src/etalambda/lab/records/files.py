@@ -159,12 +159,19 @@ def _database() -> Iterator[Any]:
         raise
 
 
-def read_parquet(paths: Iterable[Path]) -> Table:
-    """All files as one table, in the order given; what is missing in a file is NaN or None."""
+def read_parquet(paths: Iterable[Path], *, named: bool = False) -> Table:
+    """All files as one table, in the order given; what is missing in a file is NaN or None.
+
+    ``named`` adds the column ``filename``.
+
+    Raises:
+        RecordError: If a file is damaged.
+    """
     duckdb = need("duckdb", "lab")
     names = [_no_glob(path) for path in paths]
     # Without the last option a folder named seed=3 would overwrite the column seed.
-    query = "select * from read_parquet(?, union_by_name = true, hive_partitioning = false)"
+    options = "union_by_name = true, hive_partitioning = false" + ", filename = true" * named
+    query = f"select * from read_parquet(?, {options})"
     with _database() as connection:
         try:
             columns = connection.execute(query, [names]).fetchnumpy()

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from etalambda.lab.figures.style import save
 from etalambda.lab.records import RecordError, RunData, read
-from etalambda.lab.report import clock, compare, labels, map, provenance, theory
+from etalambda.lab.report import claims, clock, compare, labels, map, provenance, theory
+from etalambda.lab.report import runs as runs_part
 from etalambda.lab.report.html import Section, paragraph
 from etalambda.lab.report.page import make_page, write_page
 from etalambda.lab.report.tables import NotYet
+from etalambda.lab.reproduce import registry
+from etalambda.lab.results import Line, Results
 
-__all__ = ["PARTS", "build", "find_runs", "write_report"]
+__all__ = ["PARTS", "build", "find_runs", "write_pictures", "write_report"]
+ENDS = (".svg", ".pdf")
 
 # kind of run -> the module that writes its part: tables, findings, picture and section of a run.
 # The order here is the page's.
@@ -54,14 +61,31 @@ def build(runs: Mapping[Path, RunData], title: str = "What weight decay did") ->
     """The page of these runs as text; a run that holds nothing yet says so in its place."""
     order = list(PARTS)
     known = {folder: run for folder, run in runs.items() if run.kind in order}
+    drawn = set(registry.names())
+    lines = [
+        Line(folder, run.kind, run.config, run.env)
+        for folder, run in runs.items()
+        if run.kind not in order and run.kind not in drawn
+    ]
+    sets = runs_part.sets_of(lines)
     last_map = ([None] + [run for run in known.values() if run.kind == "map"])[-1]
     sections: list[Section] = []
     for folder, run in sorted(known.items(), key=lambda item: order.index(item[1].kind)):
         sections.append(_section(run, f"{run.kind}{len(sections)}", folder))
         if run is last_map and (beside := labels.section(known.values())):
             sections.append(beside)
-    sections += [theory.section(), provenance.own_script(), provenance.section(known)]
+    sections += [_set(*item, f"set{i}") for i, item in enumerate(sets.items())]
+    sections += [found] if (found := claims.section(runs)) else []
+    sections += [theory.section()] if known else []
+    sections += [provenance.own_script(), provenance.section(known, sets)]
     return make_page(title, LEAD, sections)
+
+
+def _set(title: str, results: Results, name: str) -> Section:
+    try:
+        return runs_part.section(title, results, name)
+    except ValueError as error:
+        return Section(name, f"{title}: nothing to show", paragraph(str(error)))
 
 
 def _section(run: RunData, name: str, folder: Path) -> Section:
@@ -73,6 +97,19 @@ def _section(run: RunData, name: str, folder: Path) -> Section:
     except ValueError as error:
         text = f"{folder}: {error}"
     return Section(name, f"{run.kind}: nothing to show", paragraph(text))
+
+
+def write_pictures(runs: Mapping[Path, RunData], folder: Path) -> list[Path]:
+    """Every static figure of these runs as SVG and PDF, for papers; the files' paths."""
+    made: dict[str, Any] = {}
+    for place, run in runs.items():
+        if run.kind in PARTS and run.tables:
+            made[f"{place.name}-{run.kind}"] = PARTS[run.kind].picture(run)
+    lines = [Line(p, r.kind, r.config, r.env) for p, r in runs.items() if r.kind not in PARTS]
+    for title, results in runs_part.sets_of(lines).items():
+        slug = re.sub(r"[^A-Za-z0-9._=+-]+", "-", title)
+        made |= {f"{slug}-{n}": figure for n, figure in runs_part.pictures(results).items()}
+    return [save(figure, folder / f"{n}{end}") for n, figure in made.items() for end in ENDS]
 
 
 def write_report(runs: Mapping[Path, RunData], path: Path) -> Path:

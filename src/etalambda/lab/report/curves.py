@@ -24,6 +24,9 @@ PANELS = (
     ("step", "lr_share", "learning rate, as a share of its peak", 1.0, "linear"),
     ("step", "norm", "norm of the weights", 1.0, "linear"),
     ("step", "effective_lr", "effective learning rate", 1.0, "log"),
+    ("step", "gradient_norm", "gradient norm", 1.0, "log"),
+    ("step", "angle", "angle that a step turns the weights by, radians", 1.0, "log"),
+    ("step", "v_mean", "mean second moment of Adam", 1.0, "log"),
 )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 from etalambda.lab.commands.words import words_of
 from etalambda.lab.records import RunData
 from etalambda.lab.report.html import Section, code, details, paragraph
+from etalambda.lab.report.runs import sweep_command
 from etalambda.lab.report.tables import Table, number
+from etalambda.lab.results import Results
 
+MOST = 12  # commands of single runs that are listed
 AUDIT = """\
 import etalambda as el
 
@@ -25,17 +28,19 @@ SELECTION = (
 )
 
 
-def section(runs: Mapping[Path, RunData]) -> Section:
-    """Commands, environment and configs of every run on the page."""
+def section(runs: Mapping[Path, RunData], sets: Mapping[str, Results] | None = None) -> Section:
+    """Commands, environment and configs of every run on the page; of a set, once for all."""
+    sets = sets or {}
     shown = [words_of(run.kind, run.config, out=str(folder)) for folder, run in runs.items()]
+    shown += [command for results in sets.values() for command in _commands(results)]
     configs = "".join(
         details(f"{run.kind}: every setting", _settings(run).to_html()) for run in runs.values()
     )
     body = [
         paragraph("These commands train what is shown, from the same seeds:"),
         code("\n".join(shown)),
-        _environment(runs).to_html(),
-        configs,
+        _environment(runs, sets).to_html(),
+        configs + _shared(sets),
         paragraph(SELECTION, "note"),
     ]
     return Section("provenance", "How this was made", "".join(body))
@@ -51,25 +56,57 @@ def own_script() -> Section:
     return Section("audit", "Your own script", paragraph(text) + code(AUDIT) + paragraph(more))
 
 
-def _environment(runs: Mapping[Path, RunData]) -> Table:
+def _commands(results: Results) -> list[str]:
+    """A sweep's one command, else those of its runs, the first few."""
+    sweep = results.lines[0].sweep
+    if sweep and (command := sweep_command(sweep)):
+        return [command]
+    shown = []
+    for line in results.lines[:MOST]:
+        try:
+            shown.append(words_of(line.kind, line.config, out=str(line.folder)))
+        except KeyError:
+            shown.append(f"# {line.folder}: {line.kind}, an experiment that is not ours")
+    left = len(results.lines) - MOST
+    return [*shown, f"# and {left} more: etalambda ls"] if left > 0 else shown
+
+
+def _environment(runs: Mapping[Path, RunData], sets: Mapping[str, Results]) -> Table:
     rows = []
     for folder, run in runs.items():
-        env, packages = run.env, run.env.get("packages", {})
+        seconds = sum(session.get("seconds", 0.0) for session in run.env.get("sessions", []))
         state = "finished" if run.finished else "UNFINISHED"
-        seconds = sum(session.get("seconds", 0.0) for session in env.get("sessions", []))
-        row = [
-            folder.name,
-            state,
-            f"{number(seconds)} s",
-            env.get("commit") or "–",
-            str(packages.get("torch", "–")),
-            str(env.get("python", "–")),
-            str(env.get("cpus", "–")),
-            str(env.get("platform", "–")),
-        ]
-        rows.append(row)
-    columns = ("run", "state", "took", "commit", "torch", "Python", "CPUs", "platform")
+        rows.append([folder.name, state, f"{number(seconds)} s", *_where([run.env])])
+    for title, results in sets.items():
+        done = sum(line.finished for line in results.lines)
+        seconds = sum(line.seconds for line in results.lines)
+        envs = [line.env for line in results.lines]
+        state = f"{done} of {len(envs)} finished"
+        rows.append([title, state, f"{number(seconds)} s", *_where(envs)])
+    columns = ("run", "state", "took", "commit", "torch", "Python", "CPUs", "GPU", "platform")
     return Table("Environment", columns, rows)
+
+
+def _where(envs: list[Any]) -> list[str]:
+    """Commit, versions and machine; several where runs differ."""
+
+    def told(get: Any) -> str:
+        found = dict.fromkeys(str(get(env) or "–") for env in envs)
+        return ", ".join(list(found)[:3])
+
+    keys = ("python", "cpus", "accelerator", "platform")
+    torch = told(lambda env: env.get("packages", {}).get("torch"))
+    rest = [told(lambda env, key=key: env.get(key)) for key in keys]
+    return [told(lambda env: env.get("commit")), torch, *rest]
+
+
+def _shared(sets: Mapping[str, Results]) -> str:
+    made = []
+    for title, results in sets.items():
+        rows = [[key, _value(value)] for key, value in results.common.items()]
+        table = Table("", ("setting", "value"), rows).to_html()
+        made.append(details(f"{title}: the settings that all share", table))
+    return "".join(made)
 
 
 def _settings(run: RunData) -> Table:

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from etalambda.lab.records.files import read_json
+from etalambda.lab.records.files import read_json, write_text
+from etalambda.lab.results import CELLS
 from etalambda.lab.sweep.clusters import ray_tasks, slurm_jobs
 from etalambda.lab.sweep.counts import Counts
 from etalambda.lab.sweep.local import Job, crew
@@ -16,7 +17,7 @@ from etalambda.lab.sweep.plan import Plan
 from etalambda.lab.sweep.queue import Queue
 from etalambda.lab.sweep.space import mark_of
 from etalambda.lab.sweep.storage import open_storage, sqlite_url
-from etalambda.lab.sweep.work import CELLS, best_of
+from etalambda.lab.sweep.work import best_of
 
 ENGINES: dict[str, Callable[[Job, int, Mapping[str, str]], AbstractContextManager[Any]]] = {
     "local": lambda job, size, options: crew(job, size),
@@ -25,6 +26,7 @@ ENGINES: dict[str, Callable[[Job, int, Mapping[str, str]], AbstractContextManage
     "none": lambda job, size, options: nullcontext(None),
 }
 Progress = Callable[[float, float, str], Any]
+PLAN = "sweep.json"  # in the sweep's folder: what was asked, for reports
 LOOK = 0.5  # seconds between two looks at the queue
 
 
@@ -61,6 +63,7 @@ def run_sweep(
     out.mkdir(parents=True, exist_ok=True)
     url, name = storage or sqlite_url(out), study or out.resolve().name
     queue = Queue.create(open_storage(url, heartbeat), name, plan)
+    write_text(out / PLAN, plan.to_json() + "\n")
     queue.enqueue(finished_cells(out))
     job = Job(url, name, out.resolve(), plan.kind, heartbeat)
     if engine == "none" or queue.counts().over:

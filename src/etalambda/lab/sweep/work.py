@@ -20,11 +20,11 @@ import numpy as np
 
 from etalambda._common import need
 from etalambda.lab.records import ConfigMismatch, RecordError, Run, RunLocked, open_run, read
+from etalambda.lab.results import CELLS
 from etalambda.lab.sweep.queue import Queue
 from etalambda.lab.sweep.space import Axis, Cell, is_continuous, mark_of
 from etalambda.lab.sweep.storage import quiet
 
-CELLS = "cells"  # the folder of a sweep that holds its cells' records
 POLL = 1.0  # seconds between two looks at a queue in which others are at work
 SAY = 5.0  # seconds between two notes of how far a unit is
 
