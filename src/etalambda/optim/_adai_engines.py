@@ -29,7 +29,9 @@ from etalambda.optim._base import (
 )
 from etalambda.optim._fused import flat, remember, remembered, rounded, sum_of_squares
 
-BLOCK = 1 << 16  # elements: five blocks that stay in a core's cache, and few enough calls
+# Elements. Larger blocks mean fewer calls, smaller ones stay nearer to the core: of 2^14 to 2^17
+# the largest was the fastest where it was measured (1 MB of L2 and 32 MB of L3).
+BLOCK = 1 << 17
 SPENT_EVERY = 1000  # steps between two looks at whether Πβ1 is spent
 
 
@@ -134,12 +136,12 @@ class Blocked(Pure):
         mean = float(v_mean) * self.correction
         share = as_float(group["betas"][0]) / mean if mean > 0 else 0.0
         slope = as_float(group["betas"][0])
-        ones = torch.ones(BLOCK, dtype=lists.weights[0].dtype)
-        scratch = torch.empty_like(ones)
+        one = torch.ones((), dtype=lists.weights[0].dtype)
+        scratch = torch.empty(BLOCK, dtype=one.dtype)
         for p, g, m, v, product in self._blocks():
             g = self._gradient(p, g)
             v.mul_(self.keep).addcmul_(g, g, value=self.take)
-            one, work = (ones, scratch) if len(v) == BLOCK else (ones[: len(v)], scratch[: len(v)])
+            work = scratch if v.numel() == BLOCK else scratch[: v.numel()]
             if mean > 0:
                 torch.add(one, v, alpha=-share, out=work).clamp_(0, 1 - eps)
             else:

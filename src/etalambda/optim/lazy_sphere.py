@@ -26,12 +26,12 @@ from torch.optim import Optimizer
 
 from etalambda.optim._base import as_float
 from etalambda.optim.hooks import Active, DecayHook
-from etalambda.optim.sphere import Radius, norm_of, project_, sphere_lr, spheres_of
+from etalambda.optim.sphere import OnSpheres, Radius, norm_of, project_, sphere_lr, spheres_of
 
 Sphere = tuple[list[Tensor], float]
 
 
-class LazySphere(DecayHook):
+class LazySphere(OnSpheres, DecayHook):
     """What `lazy_sphere` returns: the radii it keeps, ``project_()`` and ``remove()``."""
 
     def __init__(self, optimizer: Optimizer, spheres: list[Sphere], degree: float) -> None:
@@ -40,16 +40,6 @@ class LazySphere(DecayHook):
         self._of_group(optimizer.param_groups)
         self._former_scale: tuple[Any, ...] | None = None
         super().__init__(optimizer)
-
-    @property
-    def radii(self) -> list[float]:
-        """The radius of each sphere: one for all tensors, or one a tensor."""
-        return [radius for _, radius in self._spheres]
-
-    def project_(self) -> None:
-        """Put the weights on their spheres now: before they are saved, averaged or looked at."""
-        for tensors, radius in self._spheres:
-            project_(tensors, radius)
 
     def remove(self) -> None:
         """Project a last time and let the weights go."""

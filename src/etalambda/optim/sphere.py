@@ -141,7 +141,23 @@ def spheres_of(
     return [(block, _checked_radius(radius, block)) for block in blocks]
 
 
-class SphereHandle:
+class OnSpheres:
+    """Tensors on spheres: their radii, and the way back."""
+
+    _spheres: list[tuple[list[Tensor], float]]
+
+    @property
+    def radii(self) -> list[float]:
+        """The radius of each sphere: one for all tensors, or one a tensor."""
+        return [radius for _, radius in self._spheres]
+
+    def project_(self) -> None:
+        """Put the weights on their spheres now: before they are saved, averaged or looked at."""
+        for tensors, radius in self._spheres:
+            project_(tensors, radius)
+
+
+class SphereHandle(OnSpheres):
     """What `keep_on_sphere` returns: the radii it keeps, and ``remove()``."""
 
     def __init__(
@@ -153,16 +169,6 @@ class SphereHandle:
             optimizer.register_step_post_hook(self._after),
         ]
         self.project_()
-
-    @property
-    def radii(self) -> list[float]:
-        """The radius of each sphere: one for all tensors, or one a tensor."""
-        return [radius for _, radius in self._spheres]
-
-    def project_(self) -> None:
-        """Put the weights back on their spheres now."""
-        for tensors, radius in self._spheres:
-            project_(tensors, radius)
 
     def remove(self) -> None:
         """Let the weights go: from the next step on nothing is projected."""
