@@ -85,7 +85,7 @@ def _block(value: Any) -> str:
 
 
 def _plain(column: np.ndarray) -> Any:
-    if column.dtype.kind == "O":
+    if column.dtype.kind in "OU":
         words = list(dict.fromkeys(column.tolist()))
         return {"words": words, "among": [words.index(word) for word in column.tolist()]}
     if column.dtype.kind != "f":
