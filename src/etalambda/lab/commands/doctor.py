@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from etalambda.suggest import Report
 
 SHOWN = 8
+MaybeNumber = Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="")]
 
 
 def doctor(
     run: Positional[Annotated[Path | None, arg(metavar="RUN")]] = None,
     script: bool = False,
-    optimizer: str | None = None,
+    optimizer: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
     momentum: float = 0.0,
-    lr: float | None = None,
-    weight_decay: float | None = None,
-    steps: int | None = None,
+    lr: MaybeNumber = None,
+    weight_decay: MaybeNumber = None,
+    steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="")] = None,
     json_: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """What a training's log says about its weight decay, with one line to fix each finding.

@@ -7,21 +7,23 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
+MaybeNumber = Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="")]
+
 
 def suggest(
     optimizer: str,
     lr: float,
     steps: int,
-    batch_size: float | None = None,
-    dataset_size: float | None = None,
-    parameters: float | None = None,
+    batch_size: MaybeNumber = None,
+    dataset_size: MaybeNumber = None,
+    parameters: MaybeNumber = None,
     lr_schedule: str = "constant",
     weight_decay_schedule: str = "constant",
     momentum: float = 0.0,
-    v_mean: float | None = None,
-    coefficient: float | None = None,
-    reference: Annotated[str | None, arg(metavar="KEY=VALUE,..")] = None,
-    as_: Annotated[str | None, arg(name="as", metavar="TOOL")] = None,
+    v_mean: MaybeNumber = None,
+    coefficient: MaybeNumber = None,
+    reference: Annotated[str | None, arg(metavar="KEY=VALUE,..", help_behavior_hint="")] = None,
+    as_: Annotated[str | None, arg(name="as", metavar="TOOL", help_behavior_hint="")] = None,
     json_: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """Which weight decay? Every published rule side by side, and one of them taken.
@@ -41,7 +43,7 @@ def suggest(
         weight_decay_schedule: constant, linear, cosine, matched (follows the lr).
         momentum: Of SGD; 0.9 makes the same weight decay act ten times faster.
         v_mean: The mean squared gradient, for adams (the key v_mean of etalambda.stats).
-        coefficient: c as decay done, measured by etalambda.suggest.measure_coefficient.
+        coefficient: The upper end of c as decay done (etalambda.suggest.measure_coefficient).
         reference: A tuned run to start from, as lr=1e-3,weight_decay=0.1,steps=10000 and, if
             known, batch_size, parameters, optimizer, momentum, lr_schedule.
         as_: Print the flags or config of another tool instead: hf, torchtitan, megatron,
