@@ -82,8 +82,9 @@ class Checkpoint:
         try:
             found = torch.load(self.path, map_location=device, weights_only=True)
         except Exception as error:  # zip, pickle and torch each raise their own
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"{self.path} is damaged ({str(error).splitlines()[0]}); delete it to start anew"
+                f"{self.path} is damaged ({reason}); delete it to start anew"
             ) from error
         if not isinstance(found, dict) or found.get("version") != VERSION:
             raise CheckpointError(f"{self.path} is no checkpoint of this version; delete it")

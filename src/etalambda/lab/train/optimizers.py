@@ -62,6 +62,10 @@ def _hyper(config: TrainConfig) -> dict[str, Any]:
     if config.optimizer in names.SGDS:
         return dict(momentum=config.momentum)
     hyper: dict[str, Any] = {}
+    if config.optimizer == "adams" and config.device == "cpu":
+        # The fused form carries Σv from step to step and measures it anew when it is saved: then
+        # the last bits would tell when a checkpoint was written.
+        hyper["foreach"] = True
     if config.beta1 or config.beta2:
         own = BETAS.get(config.optimizer, (0.9, 0.999))
         hyper["betas"] = config.beta1 or own[0], config.beta2 or own[1]
@@ -102,5 +106,5 @@ def put_on_sphere(config: TrainConfig, optimizers: list[Optimizer]) -> SphereHan
     if not config.sphere:
         return None
     per: Any = config.sphere
-    tensors = [p for p in decayed(optimizers) if config.sphere == "all" or float(p.norm()) > 0]
+    tensors = [p for p in decayed(optimizers) if config.sphere == "all" or float(p.detach().norm()) > 0]
     return keep_on_sphere(optimizers[0], tensors, "initial", per=per)
