@@ -183,9 +183,9 @@ def assert_bit_identical(ours: Path, theirs: Path):
 
 
 def kept_steps(folder: Path) -> int:
-    from etalambda.lab.train.recorded import CHECKPOINT, steps_kept
+    from etalambda.lab.train.recorded import steps_kept
 
-    return steps_kept(folder / CHECKPOINT)
+    return steps_kept(folder)
 
 
 def killed_past(process: subprocess.Popen, folder: Path, step: int) -> None:

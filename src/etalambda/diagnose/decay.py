@@ -70,7 +70,9 @@ def v_mean(optimizer: Optimizer) -> float | None:
             if "exp_avg_sq" in state and (step := float(state["step"])) > 0:
                 moment = state.get("max_exp_avg_sq", state["exp_avg_sq"])
                 correction = 1 - float(group["betas"][1]) ** step
-                sums.append(moment.sum(dtype=torch.float64).cpu() / correction)
+                total = moment.sum(dtype=torch.float64)
+                full = getattr(total, "full_tensor", None)  # DTensor: partial until gathered
+                sums.append((total if full is None else full()).cpu() / correction)
                 count += p.numel()
     return float(torch.stack(sums).sum()) / count if count else None
 

@@ -64,9 +64,9 @@ def train(
 
 
 def _kept(folder: Path) -> str:
-    from etalambda.lab.train.recorded import CHECKPOINT, steps_kept
+    from etalambda.lab.train.recorded import steps_kept
 
-    steps = steps_kept(folder / CHECKPOINT)
+    steps = steps_kept(folder)
     return f"{steps} steps are kept in {folder}" if steps else f"nothing is kept in {folder} yet"
 
 

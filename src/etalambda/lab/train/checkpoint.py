@@ -12,6 +12,7 @@ the last bit; elsewhere to rounding.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 
+from etalambda.lab.train import shards
 from etalambda.lab.train.training import Training
 
 VERSION = 1
@@ -29,14 +31,15 @@ class CheckpointError(ValueError):
 
 
 class Checkpoint:
-    """The checkpoint file of a run.
+    """The checkpoint of a run: one file, or with FSDP a folder of shards beside it.
 
     Args:
-        path: Where it is; its folder must exist.
+        path: Of the file; its folder must exist. The shards are in ``NAME.shards``.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.shards = self.path.with_suffix(".shards")
 
     def save(self, run: Training) -> None:
         """Replace the checkpoint by the run's present state; by the first rank.
@@ -44,19 +47,21 @@ class Checkpoint:
         Raises:
             CheckpointError: If the disk refuses; the old checkpoint is kept.
         """
-        random = run.ranks.gathered(_random_state(run.device))
-        if not run.ranks.first:
-            return
-        content = dict(
+        head = dict(
             version=VERSION,
             config=_comparable(asdict(run.config)),
-            model=run.model.state_dict(),
-            optimizers=[optimizer.state_dict() for optimizer in run.optimizers],
-            average=None if run.average is None else run.average.state_dict(),
             run=run.state_dict(),
-            random=random,
+            random=run.ranks.gathered(_random_state(run.device)),
         )
-        write(self.path, content)
+        if run.ranks.sharded:
+            shards.save(run, head, self.shards)
+        elif run.ranks.first:
+            tensors = dict(
+                model=run.model.state_dict(),
+                optimizers=[optimizer.state_dict() for optimizer in run.optimizers],
+                average=None if run.average is None else run.average.state_dict(),
+            )
+            write(self.path, head | tensors)
 
     def load(self, run: Training) -> bool:
         """Put the run where the checkpoint stands; False if there is none.
@@ -64,31 +69,60 @@ class Checkpoint:
         Raises:
             CheckpointError: If it is damaged, or was made with other flags: it names them.
         """
-        if not self.path.is_file():
+        newest = shards.newest(self.shards)
+        if newest is None and not self.path.is_file():
             return False
-        content = self._content(run.device)
-        _check_config(self.path, content["config"], asdict(run.config))
-        run.model.load_state_dict(content["model"])
-        for optimizer, state in zip(run.optimizers, content["optimizers"]):
-            optimizer.load_state_dict(state)
-        if run.average is not None:
-            run.average.load_state_dict(content["average"])
+        path = self.path if newest is None else newest / shards.HEAD
+        content = read(path, run.device)
+        _check_config(path, content["config"], asdict(run.config))
+        if newest is None:
+            self._load_whole(run, content)
+        else:
+            shards.load(run, newest)
         run.load_state_dict(content["run"])
         if run.ranks.rank < len(content["random"]):
             _set_random_state(content["random"][run.ranks.rank], run.device)
         return True
 
-    def _content(self, device: torch.device) -> dict[str, Any]:
-        try:
-            found = torch.load(self.path, map_location=device, weights_only=True)
-        except Exception as error:  # zip, pickle and torch each raise their own
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+    def _load_whole(self, run: Training, content: dict[str, Any]) -> None:
+        if run.ranks.sharded:
             raise CheckpointError(
-                f"{self.path} is damaged ({reason}); delete it to start anew"
-            ) from error
-        if not isinstance(found, dict) or found.get("version") != VERSION:
-            raise CheckpointError(f"{self.path} is no checkpoint of this version; delete it")
-        return found
+                f"{self.path} was written by one process; go on with one, or without sharding"
+            )
+        run.model.load_state_dict(content["model"])
+        for optimizer, state in zip(run.optimizers, content["optimizers"]):
+            optimizer.load_state_dict(state)
+        if run.average is not None:
+            run.average.load_state_dict(content["average"])
+
+    def steps(self) -> int:
+        """How many steps are kept; 0 if nothing is."""
+        newest = shards.newest(self.shards)
+        if newest is None and not self.path.is_file():
+            return 0
+        content = read(self.path if newest is None else newest / shards.HEAD, torch.device("cpu"))
+        return int(content["run"]["step"])
+
+    def remove(self) -> None:
+        """Nothing is kept any more: the run is finished."""
+        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.shards, ignore_errors=True)
+
+
+def read(path: Path, device: torch.device) -> dict[str, Any]:
+    """The content of a checkpoint file.
+
+    Raises:
+        CheckpointError: If it is damaged, or of another version.
+    """
+    try:
+        found = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # zip, pickle and torch each raise their own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is damaged ({reason}); delete it to start anew") from error
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        raise CheckpointError(f"{path} is no checkpoint of this version; delete it")
+    return found
 
 
 def write(path: Path, content: Any) -> None:

@@ -233,6 +233,8 @@ class TrainConfig(LoopFields, OptimizerFields, ModelFields, DataFields):
             raise ValueError("accumulate cuts the rows whose state the lstm carries; leave it at 1")
         if self.ema and self.swa:
             raise ValueError("ema and swa both average the weights; choose one")
+        if self.sharding == "fsdp" and (self.ema or self.swa):
+            raise ValueError("ema and swa copy whole weights; use sharding ddp with them")
         if self.two_step and self.optimizer == "muon":
             raise ValueError("two_step takes one optimizer; muon is two")
         if self.two_step and self.amp == "fp16":

@@ -46,13 +46,13 @@ class Ranks:
             return model
         if not self.sharded:
             return nn.parallel.DistributedDataParallel(model)
+        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        for module in model.modules():
-            if isinstance(module, nn.ModuleList):
-                for block in module:
-                    fully_shard(block)
-        fully_shard(model)  # in place
+        mesh = init_device_mesh(self.device.type, (self.count,))
+        for block in _blocks(model):
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)  # in place
         return model
 
     def share(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, float]:
@@ -105,6 +105,12 @@ class Ranks:
         """Wait for all."""
         if self.count > 1:
             dist.barrier()
+
+
+def _blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """The entries of the outermost lists of modules: a transformer's blocks."""
+    for child in model.children():
+        yield from child if isinstance(child, nn.ModuleList) else _blocks(child)
 
 
 @contextmanager

@@ -41,13 +41,12 @@ class Keep:
 
 @dataclass
 class Result:
-    """A finished run: ``metrics`` and ``summary`` as columns, the network, and whether this is the
-    rank that writes them down."""
+    """A finished run: ``metrics`` and ``summary`` as columns, the network, its whole weights."""
 
     metrics: Table
     summary: Table
     model: nn.Module
-    first: bool = True
+    weights: dict[str, torch.Tensor]
 
 
 def fit(
@@ -94,7 +93,7 @@ def fit(
             progress(run.step, run.steps, _text(run, evaluated))
         cost = dict(seconds=clock.seconds(), memory=peak_memory(run.device))
         columns = {name: [value] for name, value in (_summary(run) | cost).items()}
-        return Result(run.rows.table(), columns, run.model, ranks.first)
+        return Result(run.rows.table(), columns, run.model, run.weights())
 
 
 class _Clock:

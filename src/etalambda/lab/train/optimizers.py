@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from etalambda import optim
 from etalambda._common import need
+from etalambda.diagnose import weight_norms
 from etalambda.lab.train import names
 from etalambda.lab.train.config import TrainConfig
 from etalambda.optim import SphereHandle, keep_on_sphere
@@ -106,5 +107,6 @@ def put_on_sphere(config: TrainConfig, optimizers: list[Optimizer]) -> SphereHan
     if not config.sphere:
         return None
     per: Any = config.sphere
-    tensors = [p for p in decayed(optimizers) if config.sphere == "all" or float(p.detach().norm()) > 0]
+    norms = weight_norms(optimizers[0], per="tensor")  # of the whole, also where it is sharded
+    tensors = [p for p, norm in zip(decayed(optimizers), norms) if norm or per == "all"]
     return keep_on_sphere(optimizers[0], tensors, "initial", per=per)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from etalambda.lab.records import Run
-from etalambda.lab.train.checkpoint import write
+from etalambda.lab.train.checkpoint import Checkpoint, write
 from etalambda.lab.train.config import TrainConfig
 from etalambda.lab.train.loop import Keep, Progress, Table, fit
 
@@ -42,9 +40,9 @@ def run(
     result = fit(config, keep=keep, progress=progress)
     rows.add(result.metrics)
     record.add("summary", summary=result.summary)
-    write(record.folder / WEIGHTS, result.model.state_dict())
+    write(record.folder / WEIGHTS, result.weights)
     record.finish()
-    path.unlink(missing_ok=True)
+    Checkpoint(path).remove()
 
 
 class _Recorded:
@@ -73,8 +71,6 @@ def follow(config: TrainConfig, folder: Path, *, every_steps: int, every_seconds
     fit(config, keep=Keep(Path(folder) / CHECKPOINT, every_steps, every_seconds))
 
 
-def steps_kept(path: Path) -> int:
-    """How many steps a checkpoint holds; 0 if there is none."""
-    if not path.is_file():
-        return 0
-    return int(torch.load(path, map_location="cpu", weights_only=True)["run"]["step"])
+def steps_kept(folder: Path) -> int:
+    """How many steps of a run its checkpoint holds; 0 if there is none."""
+    return Checkpoint(folder / CHECKPOINT).steps()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from etalambda._common import need
@@ -62,8 +63,9 @@ class PictureTask:
     ) -> None:
         labels, self.wrong = mislabelled(train.labels, config.label_noise, classes)
         self.classes, self.shape = classes, train.images.shape[1:]
-        self.train = Pictures(train.images, labels, device=device)
-        like = dict(mean=self.train.mean, std=self.train.std, device=device)
+        home: Any = dict(device=device, dtype=torch.get_default_dtype())
+        self.train = Pictures(train.images, labels, **home)
+        like: Any = dict(mean=self.train.mean, std=self.train.std, **home)
         self._held = {"test": Pictures(*test, **like)}
         if val is not None:
             self._held = {"val": Pictures(*val, **like)} | self._held

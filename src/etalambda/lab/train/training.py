@@ -156,6 +156,16 @@ class Training:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, y
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's tensors, whole; every rank must call it."""
+        if not self.ranks.sharded:
+            return self.model.state_dict()
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        found: Any = get_model_state_dict(self.model, options=whole)
+        return found
+
     def state_dict(self) -> dict[str, Any]:
         """All but the weights and the optimizers: plain numbers and small tensors."""
         return dict(
