@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-NAMES = ("optim", "engine")
+NAMES = ("optim", "engine", "monitor")
 
 if __name__ == "__main__":
     chosen = sys.argv[1:] or list(NAMES)

@@ -93,6 +93,24 @@ def test_gaussian_weight_decay_is_zero_deep_down_and_falls_with_the_loss():
     assert at_mean == pytest.approx(edge, rel=1e-9)
 
 
+def test_a_networks_field_has_a_complexity_curve():
+    """Many critical points at the mean loss, none below the ground state, minima below ε_c."""
+    torch.manual_seed(3)
+    batch = torch.randn(40, 10).double(), torch.randint(3, (40,))
+
+    def make():
+        layers = [nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3)]
+        return nn.Sequential(*layers).double()
+
+    field = covariance_constants(make, nn.CrossEntropyLoss(), batch, samples=150).field()
+    low, edge = field.ground_state_energy, field.critical_energy
+    assert low < edge < 0
+    curve = field.total_complexity([1.01 * low, low, edge, 0.0])
+    assert curve[0] < 0 < curve[2] < curve[3]
+    assert curve[1].item() == pytest.approx(0, abs=1e-6)
+    assert field.index_at_energy([edge, 0.0]).tolist() == pytest.approx([0, 0.5])
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
 def test_a_deep_linear_network_is_a_pure_model_of_its_depth(depth):
     """Its output is a product of one factor a layer, so the covariance is q^depth."""

@@ -72,6 +72,49 @@ def test_two_optimizers_step_once_and_late_groups_join():
     assert monitor.spent == pytest.approx([0.03, 0.06, 0.1])
 
 
+def test_adams_keeps_its_v_mean_and_is_not_summed_again(monkeypatch):
+    from etalambda.optim import AdamS, _whole
+
+    def never(*_):
+        raise AssertionError("the state was summed")
+
+    monkeypatch.setattr(_whole, "v_mean_of", never)
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = AdamS([weight], lr=0.01, weight_decay=0.1)
+    monitor = Monitor(optimizer, every(2))
+    for _ in range(4):
+        weight.grad = torch.full_like(weight, 2.0)
+        optimizer.step()
+    assert monitor.spent == pytest.approx([4 * 0.01 * 0.1 / 2], rel=1e-5)  # v̄ = 4
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "AdamS"])
+def test_rates_on_a_device_are_those_of_the_host(name, monkeypatch):
+    """With lr as a tensor, taken for one on a GPU: K is added up there and reads the same."""
+    from etalambda.diagnose import decay
+    from etalambda.optim import AdamS
+
+    def spent(lr):
+        weight = torch.nn.Parameter(torch.ones(4))
+        options = dict(momentum=0.5) if name == "SGD" else {}
+        make = AdamS if name == "AdamS" else getattr(torch.optim, name)
+        optimizer = make([weight], lr=lr, weight_decay=0.1, **options)
+        monitor = Monitor(optimizer, every(2), norm=weight_norms)
+        for _ in range(4):
+            weight.grad = torch.full_like(weight, 2.0)
+            optimizer.step()
+        return monitor
+
+    host = spent(0.01)
+    monkeypatch.setattr(decay, "_on_device", lambda value: isinstance(value, torch.Tensor))
+    device = spent(torch.tensor(0.01))
+    assert isinstance(device._spent[0], torch.Tensor)
+    assert device.spent == pytest.approx(host.spent, rel=1e-5)
+    assert device.last["K/0"] == pytest.approx(host.last["K/0"], rel=1e-5)
+    coefficients = [pytest.approx(c, rel=1e-5) for c in host.dual_coefficients()]
+    assert device.dual_coefficients() == coefficients
+
+
 def test_errors_name_the_argument():
     weight, optimizer = adamw()
     with pytest.raises(ValueError, match="positive whole number of steps, got 0"):

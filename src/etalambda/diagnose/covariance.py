@@ -36,6 +36,8 @@ from etalambda.diagnose._tensors import Loss
 from etalambda.diagnose.lanczos import Estimate
 from etalambda.theory.gaussian_field import GaussianField
 
+_MORE = 10
+
 
 @dataclass(frozen=True)
 class CovarianceConstants:
@@ -73,7 +75,11 @@ class CovarianceConstants:
     squared_radius: float
 
     def field(self, geometry: str = "sphere") -> GaussianField:
-        """The Gaussian field with these constants; the sphere is where they were measured."""
+        """The Gaussian field with these constants; the sphere is where they were measured.
+
+        Its complexity raises a ValueError where no field has such constants (Q < 0): on the flat
+        geometry that is usual for networks, on the sphere it means too few samples.
+        """
         return GaussianField(self.f0.value, self.f1.value, self.f2.value, geometry=geometry)
 
     def convexifying_weight_decay(self, loss: float, *, at: str = "generic") -> float:
@@ -104,7 +110,7 @@ def covariance_constants(
         loss: ``loss(outputs, targets)`` -> 0-d tensor.
         batch: ``(inputs, targets)``; its dtype sets the dtype of everything (float64 is best).
         samples: Base points. The relative error of ``f2`` falls as √(2.2 / samples) for a
-            Gaussian field. Each costs 9 forward passes, one gradient and one Hessian product.
+            Gaussian field. Each costs 21 forward passes, one gradient and one Hessian product.
         h: Angle between neighbouring points of the differences.
         seed: Of the initializations and directions. torch's random state is put back.
 
@@ -127,18 +133,21 @@ def covariance_constants(
         torch.manual_seed(seed)
         sphere = Sphere.of(make_model, loss, batch)
         points = [_one_point(sphere, h) for _ in range(samples)]
+        with torch.no_grad():  # a variance needs many points, and each costs one forward pass
+            more = [sphere.energy(sphere.sample()).double() for _ in range(_MORE * samples)]
     rows = torch.stack([row for row, _ in points])
     if not torch.isfinite(rows).all():
         raise ValueError("the loss is not finite at a random initialization; check loss and batch")
     losses, slopes, forward, products, coarse, fine = rows.T
-    n, centred = sphere.dimension, losses - losses.mean()
+    losses = torch.cat([losses, torch.stack(more)])
+    n, centred, count = sphere.dimension, losses - losses.mean(), len(losses)
     f2_forward, f2_fine = _estimate(n**3 * coarse), _estimate(n**3 * fine)
     diverging = f2_fine.value > 2 * f2_forward.value
     entries = torch.stack([squares for _, squares in points]).mean(0)
     return CovarianceConstants(
         dimension=n,
         mean=_estimate(losses),
-        f0=_estimate(n * centred.square() * samples / (samples - 1)),
+        f0=_estimate(n * centred.square() * count / (count - 1)),
         f1=_estimate(-(n**2) / (n - 1) * slopes),
         f1_forward=_estimate(-(n**2) * forward),
         f2=f2_forward if diverging else _estimate(n**3 / (n - 2) * products),

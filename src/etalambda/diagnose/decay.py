@@ -121,23 +121,27 @@ def live_rates(optimizers: Optimizer | Iterable[Optimizer]) -> list[float | Tens
     rates: list[float | Tensor] = []
     for optimizer in as_optimizers(optimizers):
         own = getattr(unwrapped(optimizer), "v_mean", None)
-        mean = own() if callable(own) else own
+        kept = own() if callable(own) else own
         for group in optimizer.param_groups:
-            entries = [group["lr"], group.get("weight_decay", 0.0)]
             stable = decay_form(optimizer, group) == "stable"
-            if not any(_on_device(value) for value in [*entries, mean if stable else None]):
-                host = v_mean(optimizer) if stable and entries[1] else None
-                rates.append(group_rate(optimizer, group, host))
-                continue
-            one: float | Tensor = group_rate(optimizer, group | dict(lr=1.0, weight_decay=1.0), 1.0)
-            if stable and mean is not None:
-                power = -float(group.get("power", 0.5))
-                one = torch.where(mean > 0, mean**power, 0.0)
-            elif stable:
-                one = math.nan
-            rate: Any = torch.as_tensor(entries[0] * entries[1] * one).detach().double()
-            rates.append(rate)
+            mean = kept if stable else None
+            if any(map(_on_device, (group["lr"], group.get("weight_decay"), mean))):
+                rates.append(_rate_on_device(optimizer, group, mean))
+            elif stable and own is None and group.get("weight_decay"):
+                rates.append(group_rate(optimizer, group, v_mean(optimizer)))
+            else:
+                rates.append(group_rate(optimizer, group, None if mean is None else float(mean)))
     return rates
+
+
+def _rate_on_device(optimizer: Optimizer, group: dict[str, Any], mean: Any) -> Tensor:
+    """ηλ · gain of one group as a tensor: no number of it is looked at."""
+    gain: Any = group_rate(optimizer, group | dict(lr=1.0, weight_decay=1.0), 1.0)
+    if decay_form(optimizer, group) == "stable":
+        power = float(group.get("power", 0.5))
+        gain = math.nan if mean is None else torch.where(mean > 0, mean**-power, 0.0)
+    rate = group["lr"] * group.get("weight_decay", 0.0) * gain
+    return torch.as_tensor(rate).detach().double()
 
 
 def _on_device(value: Any) -> bool:

@@ -40,7 +40,8 @@ class OverlapCovariance:
 class Mixture:
     """What `fit_mixture` found: ``weights`` p -> a_p, and the misfit in standard errors.
 
-    ``misfit`` is the root mean square of (fit - ξ)/s.e.: about 1 where the mixture explains ξ.
+    ``misfit`` is the root mean square of (fit - ξ)/s.e.: about 1 where the mixture explains ξ and
+    errors are independent, less where overlaps share their draws, as in `overlap_covariance`.
     ``mean_degree`` is Σ p a_p / Σ a_p = ξ'(1)/ξ(1).
     """
 

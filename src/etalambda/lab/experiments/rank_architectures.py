@@ -44,7 +44,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
 }
 ARCHITECTURES = tuple(product((1, 2, 3, 4, 5), (16, 48), ACTIVATIONS))
-LRS, DECAYS = (0.02, 0.06, 0.2), (1e-4, 1e-3, 1e-2)
+LRS, DECAYS = (0.02, 0.06, 0.2), (1e-3, 1e-2, 3e-2, 0.1)
 QUANTITIES = ("f0", "f1", "f2", "ratio", "critical_energy", "kurtosis", "anisotropy", "weights")
 
 
