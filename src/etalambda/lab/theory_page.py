@@ -6,7 +6,7 @@ are those of the theory room, each panel names its module and its paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
@@ -47,7 +47,7 @@ Curve = tuple[Any, Any]  # x, or None for the panel's own, and y
 
 @dataclass(frozen=True)
 class Slider:
-    """One parameter: its label, its values, how they are written and where it starts."""
+    """One parameter: its label, its values, where it starts and how they are written."""
 
     label: str
     values: Sequence[float]
@@ -108,18 +108,21 @@ def _control(slider: Slider) -> str:
     )
 
 
-def build(path: str | Path = "theory.html") -> Path:
-    """Write the page and return its path. It takes about two seconds and needs no network.
+def build(
+    path: str | Path = "theory.html", track: Callable[[list[Panel]], Iterable[Panel]] = iter
+) -> Path:
+    """Write the page and return its path. It takes a few seconds and needs no network.
 
     Args:
         path: The file to write; its folder is made.
+        track: Hands the panels on one by one, as a progress bar does.
 
     Raises:
         ModuleNotFoundError: Without plotly; the message names the ``lab`` extra.
         OSError: If the file cannot be written.
     """
     panels = [norm_panel(), mode_panel(), saddle_panel(), spectrum_panel()]
-    sections = [panel.section() for panel in panels]
+    sections = [panel.section() for panel in track(panels)]
     # The look and the script of the sliders ride on the first section: the page's own are fixed.
     extra = f"<style>{LOOK}</style><script>{SLIDERS}</script>"
     sections[0] = Section(sections[0].name, sections[0].title, extra + sections[0].body)
@@ -229,8 +232,7 @@ def saddle_panel() -> Panel:
         edge = abs(field.critical_energy)
         index = field.index_at_energy(share * edge).numpy()
         count = field.total_complexity(share * edge).numpy()
-        here = float(field.index_at_energy(energy * edge))
-        return [(None, index), (None, count), ([energy], [here])]
+        return [(None, index), (None, count), ([energy], field.index_at_energy([energy * edge]))]
 
     return Panel(
         name="saddles",
@@ -270,8 +272,7 @@ def spectrum_panel() -> Panel:
     def curves(energy: float, weight_decay: float) -> list[Curve]:
         centre = field.mean_eigenvalue(energy * abs(field.critical_energy))
         density = field.hessian_density(x, centre + weight_decay * scale).numpy() * scale
-        left = x <= 1e-9 * scale
-        return [(None, density), (x[left] / scale, density[left])]
+        return [(None, density), (x[x <= 1e-9 * scale] / scale, density[x <= 1e-9 * scale])]
 
     return Panel(
         name="spectrum",

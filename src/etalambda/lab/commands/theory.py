@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,6 +15,15 @@ def theory(out: Path = Path("runs/theory.html")) -> None:
     Args:
         out: Where to write the page.
     """
-    from etalambda.lab.theory_page import build
+    from etalambda.lab.console import progress_bar
+    from etalambda.lab.theory_page import Panel, build
 
-    print(f"page: {build(out).resolve().as_uri()}")
+    with progress_bar("theory") as progress:
+
+        def track(panels: list[Panel]) -> Iterator[Panel]:
+            for i, panel in enumerate(panels):
+                progress(i, len(panels), panel.title)
+                yield panel
+
+        page = build(out, track)
+    print(f"page: {page.resolve().as_uri()}")
