@@ -109,3 +109,23 @@ def test_gradients_are_not_kept_alive():
         optimizer.step()
         optimizer.zero_grad()
         assert gone() is None
+
+
+def test_the_shortcut_is_taken_and_found_again_after_an_event(monkeypatch):
+    """Without events tensors are gathered once; after one, once more."""
+    params = weights()
+    optimizer, gathered = SGDS(params, **MAKE), []
+    original = SGDS._gathered
+
+    def counted(self, group):
+        gathered.append(step)
+        return original(self, group)
+
+    monkeypatch.setattr(SGDS, "_gathered", counted)
+    for step in range(12):
+        for p in params:
+            p.grad = torch.ones_like(p)
+        if step == 5:
+            group_added(optimizer, params)
+        optimizer.step()
+    assert gathered == [0, 5, 6]  # the new group at 5; at 6 the old one sees a longer state

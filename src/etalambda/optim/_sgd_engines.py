@@ -129,6 +129,8 @@ class Mapped(Foreach):
         if momentum:
             if before is not None:
                 before.refresh(kappa, lr)  # the same tensors: the caller has checked
+                if before.lists is not lists:
+                    before.gathered(lists, self.state)
             else:
                 made = Carried(lists, self.state, kappa, lr)
                 for p in lists.params:
@@ -146,9 +148,13 @@ class Carried:
         self.weights, self.buffers = lists.weights, lists.buffers["momentum_buffer"]
         self.params = lists.params
         self.weight_versions, self.buffer_versions = versions(self.weights), versions(self.buffers)
+        self.gathered(lists, state)
+        self.refresh(kappa, lr)
+
+    def gathered(self, lists: Lists, state: dict[Tensor, dict[str, Any]]) -> None:
+        """Start over with lists that were gathered anew, of the same tensors."""
         self.lists, self.every_state = lists, list(state.values())
         self.contiguous = all(map(Tensor.is_contiguous, self.weights + self.buffers))
-        self.refresh(kappa, lr)
 
     def refresh(self, kappa: float, lr: float) -> None:
         """After one more step on the same tensors; torch's fused kernels count as no write."""

@@ -162,7 +162,8 @@ class AdamS(Whole):
         v_mean = self._v_mean(parts, every, clip)
         self._settle(v_mean)
         for lists in active:
-            self._warn_if_clamped(lists.group, v_mean)
+            if lists.params:
+                self._warn_if_clamped(lists.group, v_mean)
         for part in parts:
             part.move(v_mean, found_inf)
         self._keep(v_mean, parts)

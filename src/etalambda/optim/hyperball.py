@@ -95,6 +95,7 @@ def hyperball(
     others found no gain.
 
     Example:
+        >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
         >>> optimizer = torch.optim.SGD([w], lr=0.75, weight_decay=1.0)
         >>> handle = hyperball(optimizer)

@@ -134,6 +134,7 @@ def target_norm_decay(optimizers: Optimizer | Iterable[Optimizer], ratio: float 
     a step, and a norm a tensor.
 
     Example:
+        >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
         >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=5.0)
         >>> handle = target_norm_decay(optimizer, ratio=0.5)
@@ -177,6 +178,7 @@ def constrained_decay(
     Source: Franke et al. 2024, arXiv 2311.09058, Algorithm 1. Costs a norm and a scaling a tensor.
 
     Example:
+        >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
         >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=1.0)
         >>> handle = constrained_decay(optimizer, bound=12.5, rate=0.1)
