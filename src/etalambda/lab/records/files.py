@@ -127,7 +127,7 @@ def as_table(name: str, columns: Mapping[str, Any]) -> Table:
     return {k: c.astype(object) if c.dtype.kind == "U" else c for k, c in table.items()}
 
 
-def write_parquet(path: Path, table: Table) -> None:
+def write_parquet(path: Path, table: Table, codec: str = "snappy") -> None:
     """Write one table; not atomic by itself, the caller renames.
 
     Raises:
@@ -137,7 +137,9 @@ def write_parquet(path: Path, table: Table) -> None:
     with _database() as connection:
         try:
             connection.register("recorded", table)
-            connection.execute(f"copy recorded to '{_quoted(path)}' (format parquet)")
+            connection.execute(
+                f"copy recorded to '{_quoted(path)}' (format parquet, codec {codec})"
+            )
             connection.unregister("recorded")
         except (duckdb.IOException, OSError) as error:
             raise refused(path, error) from error

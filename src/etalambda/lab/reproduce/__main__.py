@@ -17,7 +17,7 @@ from etalambda.lab.reproduce.figure import SCALES
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the figures; 0 if all are finished, 3 if time ran out."""
+    """Run the figures; 0 if all are finished, 2 after a mistake, 3 if time ran out."""
     parser = argparse.ArgumentParser("etalambda.lab.reproduce", description=__doc__)
     parser.add_argument("figures", nargs="+", help="names, or 'all'")
     parser.add_argument("--scale", choices=SCALES, default="smoke")
@@ -29,7 +29,11 @@ def main(argv: list[str] | None = None) -> int:
     end = time.monotonic() + 60 * asked.minutes
     finished = True
     for name in names() if asked.figures == ["all"] else asked.figures:
-        finished &= one(name, asked, (end - time.monotonic()) / 60)
+        try:
+            finished &= one(name, asked, (end - time.monotonic()) / 60)
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            return 2
     return 0 if finished else 3
 
 

@@ -22,8 +22,10 @@ from etalambda.lab.engine.many import Many
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.engine.training import cross_entropy
 from etalambda.lab.experiments.parts import Tables
+from etalambda.lab.models import zoo
 from etalambda.lab.models.stacked import Stacked
 from etalambda.lab.reproduce.figure import Bench, Recipe
+from etalambda.lab.reproduce.pictures import PictureSet
 from etalambda.lab.tasks.digits import Digits
 
 CLASSES = 10
@@ -31,20 +33,34 @@ CLASSES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class OnDigits(Recipe):
-    """What the cpu recipes share: the digits, their wrong labels, and the hidden widths."""
+    """What recipes share: seeds, the digits, their wrong labels, and the hidden widths.
+
+    With ``data`` and ``zoo`` it is a published picture set and a network of the papers, made scale
+    invariant, in place of digits and `BatchNormMLP`; a look evaluates ``looks`` of either part.
+    ``together``: seeds a part.
+    """
 
     seeds: int
     hidden: tuple[int, ...] = (32, 32)
     label_noise: float = 0.2
     batch_size: int = 50
     norm: str = "batch"
+    data: str = ""
+    zoo: str = ""
+    together: int = 10
+    looks: int = 2000
 
-    def task(self, bench: Bench) -> Digits:
-        """The digits on the bench's device."""
-        return Digits(self.label_noise, self.batch_size, bench.device)
+    def task(self, bench: Bench) -> Any:
+        """The digits, or the picture set, on the bench's device."""
+        if not self.data:
+            return Digits(self.label_noise, self.batch_size, bench.device)
+        how = dict(batch_size=self.batch_size, looks=self.looks, device=bench.device)
+        return PictureSet(self.data, bench.data, **how)
 
     def net(self) -> nn.Module:
         """One network, drawn from torch's random state."""
+        if self.zoo:
+            return zoo.make(self.zoo, scale_invariant=True)
         kinds = {"batch": BatchNormMLP, "group": GroupNormMLP}
         return kinds[self.norm]((64, *self.hidden))
 
@@ -129,7 +145,8 @@ def dead(make: Callable[[], nn.Module], alive: int = 2) -> Callable[[], nn.Modul
     def made() -> nn.Module:
         net = make()
         for weight in net.parameters():
-            weight.data[alive:] = 0
+            if weight.requires_grad:
+                weight.data[alive:] = 0
         return net
 
     return made
@@ -185,13 +202,10 @@ def watch(
     return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
 
-GROUP = 10  # seeds a part
-
-
 def parts(
     recipe: OnDigits, bench: Bench, arms: Callable[[Iterable[int]], Sequence[Arm]], **run: Any
 ) -> dict[str, Callable[[Tick], Tables]]:
-    """Jobs that `watch` the arms of 10 seeds each; their table is ``curves``.
+    """Jobs that `watch` the arms of some seeds each; their table is ``curves``.
 
     Args:
         recipe: Seeds, task and network.
@@ -207,8 +221,8 @@ def parts(
 
         return watched
 
-    starts = range(0, recipe.seeds, GROUP)
-    groups = [range(start, min(start + GROUP, recipe.seeds)) for start in starts]
+    starts = range(0, recipe.seeds, recipe.together)
+    groups = [range(start, min(start + recipe.together, recipe.seeds)) for start in starts]
     return {f"seeds={group.start}": job(group) for group in groups}
 
 
@@ -224,8 +238,7 @@ def curves(look: Look, task: Any) -> dict[str, np.ndarray]:
         effective_lr=lr / norm**2,
     )
     for part in ("train", "test"):
-        outputs = seen.predict(task.x[part])
-        labels = task.y[part]
+        outputs, labels = answers(look, task.x[part]), task.y[part]
         wrong = (outputs.argmax(-1) != labels).double().mean(-1).cpu().numpy()
         row[f"{part}_error"] = np.where(seen.alive.numpy(), wrong, np.nan)
         if part == "train":
@@ -243,4 +256,18 @@ def one_a_seed(
 
 def classes_at(look: Look, task: Any, part: str = "test") -> np.ndarray:
     """The predicted class of every trial and input, (T, N) int8."""
-    return look.seen.predict(task.x[part]).argmax(-1).cpu().numpy().astype(np.int8)
+    return answers(look, task.x[part]).argmax(-1).cpu().numpy().astype(np.int8)
+
+
+AT_ONCE = 4_000_000  # numbers of a picture set that all networks together are shown at once
+
+
+def answers(look: Look, x: Tensor) -> Tensor:
+    """Outputs of all trials, (T, N, 10); pictures in pieces that fit the memory.
+
+    Rows of numbers go at once: they are few, and BatchNorm without running statistics needs them.
+    """
+    if x.dim() == 2:
+        return look.seen.predict(x)
+    size = max(1, AT_ONCE // (len(look.seen.trials) * x[0].numel()))
+    return torch.cat([look.seen.predict(piece) for piece in x.split(size)], 1)

@@ -9,6 +9,7 @@ import numpy as np
 from etalambda.lab.statistics import Interval, paired_difference
 
 Table = dict[str, np.ndarray]
+Tables = dict[str, Table]
 
 
 def rows(table: Table, low: float = -np.inf, high: float = np.inf, **equal: object) -> Table:
@@ -24,6 +25,15 @@ def rows(table: Table, low: float = -np.inf, high: float = np.inf, **equal: obje
     for name, value in equal.items():
         ours &= table[name] == value
     return {key: column[ours] for key, column in table.items()}
+
+
+def keeping(*names: str) -> Callable[[Tables], Tables]:
+    """A figure's ``compact`` that keeps these columns of its curves, and all other tables."""
+
+    def kept(tables: Tables) -> Tables:
+        return tables | {"curves": {name: tables["curves"][name] for name in names}}
+
+    return kept
 
 
 def a_seed(table: Table, column: str, reduce: Callable[..., float] = np.nanmean) -> np.ndarray:

@@ -19,10 +19,10 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.style import figure, house_style, shades
+from etalambda.lab.figures.style import figure, house_style, plain_log_ticks, shades
 from etalambda.lab.reproduce import Bench, Figure, Jobs, within
 from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, watch
-from etalambda.lab.reproduce.pairs import mean_curve, rows
+from etalambda.lab.reproduce.pairs import keeping, mean_curve, rows
 from etalambda.lab.reproduce.settling import recovery
 from etalambda.lab.statistics import Interval, mean_interval, slope
 from etalambda.schedule import multi_step
@@ -130,6 +130,8 @@ def draw(tables: Tables) -> Any:
         axes[2].plot(products, middle, marker, color="#0072B2", label=name.replace("_", " "))
     axes[2].plot(products, 1.51 / products, "--", color="#D55E00", label="Lemma 5.2: 1.51/(ηλ)")
     axes[2].set(xscale="log", yscale="log", xlabel="ηλ", title="steps to recover")
+    plain_log_ticks(axes[2].xaxis, (1, 2, 5))
+    plain_log_ticks(axes[2].yaxis, (1, 2, 5))
     axes[2].legend()
     return made
 
@@ -167,4 +169,5 @@ FIGURE = Figure(
     measure=measure,
     estimate=estimate,
     draw=draw,
+    compact=keeping("product", "changed", "seed", "step", "effective_lr", "train_loss"),
 )

@@ -16,7 +16,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, above, within
 from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, parts
-from etalambda.lab.reproduce.pairs import a_seed, apart, mean_curve, rows
+from etalambda.lab.reproduce.pairs import a_seed, apart, keeping, mean_curve, rows
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.schedule import multi_step
 
@@ -54,7 +54,7 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
     unit = curves["step"].max() / END
     late = rows(curves, 0.75 * DROP * unit, DROP * unit)
     after = rows(curves, DROP * unit)
-    first = rows(curves, 1.0 * unit, 1.3 * unit)
+    first = rows(curves, 6.0 * unit, 6.4 * unit)
     log = rows(first, arm="λ"), rows(first, arm="lr")
     at_once = [np.log(a_seed(one, "effective_lr", np.min)) for one in log]
     return {
@@ -104,7 +104,7 @@ FIGURE = Figure(
         "train": within("train error apart", -0.01, 0.01),
         "test": within("test error apart", -0.01, 0.01),
         "best": within("best test error after the drop, apart", -0.01, 0.01),
-        "control": above("right after the first halving, log effective lr apart", 0.25),
+        "control": above("right after the last halving, log effective lr apart", 0.25),
     },
     recipes={
         "smoke": Halvings(
@@ -122,4 +122,5 @@ FIGURE = Figure(
     measure=measure,
     estimate=estimate,
     draw=draw,
+    compact=keeping("arm", "seed", "step", "norm", "effective_lr", "train_error", "test_error"),
 )

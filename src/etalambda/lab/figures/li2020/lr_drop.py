@@ -19,10 +19,10 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.reproduce import Bench, Figure, Jobs, above, within
 from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, watch
-from etalambda.lab.reproduce.pairs import a_seed, mean_curve, rows
+from etalambda.lab.reproduce.pairs import a_seed, keeping, mean_curve, rows
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
 from etalambda.schedule import multi_step
 
@@ -99,6 +99,7 @@ def draw(tables: Tables) -> Any:
         axes[0].axhline(settled / factor, color="#666666", lw=0.8, ls="--")
         axes[0].text(0, settled / factor, label, va="bottom", fontsize=8, color="#666666")
     axes[0].set_yscale("log")
+    plain_log_ticks(axes[0].yaxis, (1, 2, 5))
     axes[2].set_ylim(0, 30)
     axes[2].legend()
     return made
@@ -129,4 +130,5 @@ FIGURE = Figure(
     measure=measure,
     estimate=estimate,
     draw=draw,
+    compact=keeping("noise", "drop", "seed", "step", "norm", "effective_lr", "test_error"),
 )

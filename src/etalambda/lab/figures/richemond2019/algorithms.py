@@ -1,9 +1,9 @@
 """Algorithms 1-3 of Richemond & Guo 2019 on landscapes and on a network, against controls.
 
 The paper derives three ways of annealing L2 and leaves their evaluation to a Part II. Here they
-face, paired: no decay, constant λ, and, where a way takes two gradients a step, two plain steps. On
-3-spin spheres and flat fields the measure is the final energy density; on digits the test error, each
-way at the λ that validation pictures choose on other seeds. The claim holds if every way is better.
+face, paired: no decay, constant λ, and, where a way takes two gradients a step, two plain steps.
+On 3-spin spheres and flat fields the measure is the final energy density; on digits the test error,
+each way at the λ that validation pictures choose on other seeds. The claim holds if every way wins.
 
 Departures from the paper: it shows no experiment. Algorithm 2 without a restart, as printed;
 networks decay without projection (with one λ is a learning rate, see richemond2019-projection).
@@ -135,7 +135,7 @@ def _train(recipe: Annealed, bench: Bench, cells: list[tuple[str, float]], seeds
         ):  # fmt: skip
             tick(seen.step / steps)
             if seen.step == steps:
-                found.append({part: error(seen.predict(task.x[part]), task.y[part]).numpy()
+                found.append({part: _errors(seen, task, part)
                               for part in ("val", "test")})  # fmt: skip
         ways, decays, numbers = zip(*runs)
         label = dict(
@@ -144,6 +144,12 @@ def _train(recipe: Annealed, bench: Bench, cells: list[tuple[str, float]], seeds
         return {"networks": label | {k: np.concatenate([f[k] for f in found]) for k in found[0]}}
 
     return job
+
+
+def _errors(seen: Any, task: Digits, part: str) -> np.ndarray:
+    """Errors of every trial; a diverged network errs as often as a guess."""
+    wrong = error(seen.predict(task.x[part]), task.y[part]).numpy()
+    return np.where(seen.alive.numpy(), wrong, 0.9)
 
 
 def chosen(networks: dict[str, np.ndarray]) -> dict[str, float]:
@@ -209,7 +215,7 @@ def _dots(axis: Any, values: Mapping[str, np.ndarray]) -> None:
 def _criteria() -> dict[str, Any]:
     where = {"sphere": "3-spin sphere: ε", "flat": "flat field: ε", "digits": "digits: test error"}
     return {
-        f"{name} {number}": below(f"{what}, Algorithm {number} minus its control", 0.0)
+        f"{name} {number}": below(f"{what}, Algorithm {number} minus its control", -1e-6)
         for name, what in where.items()
         for number in GLASS
     }
@@ -229,13 +235,13 @@ FIGURE = Figure(
         "smoke": Annealed(
             minutes=0.06,
             draws=3,
-            spins=12,
-            dimensions=8,
-            descent=30,
+            spins=10,
+            dimensions=6,
+            descent=12,
             seeds=3,
-            epochs=2,
+            epochs=1,
             grid=(1e-3, 1e-2),
-            departures=(OURS.format(12, 8),),
+            departures=(OURS.format(10, 6),),
         ),
         "cpu": Annealed(
             minutes=4.0,
