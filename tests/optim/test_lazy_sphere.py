@@ -123,6 +123,40 @@ def test_float32_and_a_grad_scaler_s_scale():
     assert not optimizers[1]._optimizer_step_pre_hooks
 
 
+def test_resume_equals_the_straight_run():
+    """Saved one step off the sphere, loaded into a hook that was set on other weights."""
+    straight, half, again = start(), start(), [Parameter(torch.randn(s).double()) for s in SHAPES]
+    first = MAKE["AdamW"](straight)
+    lazy_sphere(first, straight, "initial", degree=3)
+    descend(first, straight, spin_glass, 10)
+    second = MAKE["AdamW"](half)
+    saved = lazy_sphere(second, half, "initial", degree=3)
+    descend(second, half, spin_glass, 5)
+    third = MAKE["AdamW"](again)
+    hook = lazy_sphere(third, again, "initial", degree=3)
+    hook.load_state_dict(saved.state_dict())
+    third.load_state_dict(second.state_dict())
+    with torch.no_grad():
+        for p, q in zip(again, half):
+            p.copy_(q)
+    descend(third, again, spin_glass, 5)
+    torch.testing.assert_close(flat(again), flat(straight), rtol=1e-14, atol=1e-14)
+    with pytest.raises(ValueError, match="state_dict has 2 radii for 1 spheres"):
+        hook.load_state_dict({**saved.state_dict(), "radii": [1.0, 1.0]})
+
+
+def test_weights_of_norm_0_are_named_before_anything_changes():
+    params = start()
+    optimizer = MAKE["SGD"](params)
+    lazy_sphere(optimizer, params, degree=3)
+    with torch.no_grad():
+        for p in params:
+            p.zero_(), setattr(p, "grad", torch.ones_like(p))
+    with pytest.raises(ValueError, match=r"params have norm 0.0, which has no direction"):
+        optimizer.step()
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
 def test_refusals():
     params = start()
     for optimizer in (

@@ -46,6 +46,21 @@ class LazySphere(OnSpheres, DecayHook):
         self.project_()
         super().remove()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The radii; how far the weights are off them is in the weights."""
+        return super().state_dict() | dict(radii=self.radii)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the radii of a `state_dict`; load the weights as well, in any order."""
+        if len(state_dict["radii"]) != len(self._spheres):
+            raise ValueError(
+                f"state_dict has {len(state_dict['radii'])} radii for {len(self._spheres)} "
+                "spheres; set the hook with the same per= as it was saved with"
+            )
+        super().load_state_dict(state_dict)
+        radii = state_dict["radii"]
+        self._spheres = [(ts, radius) for (ts, _), radius in zip(self._spheres, radii)]
+
     def begin(self, rows: Active) -> None:
         self.project_()
 
@@ -59,10 +74,10 @@ class LazySphere(OnSpheres, DecayHook):
         for group, sphere in pairs:
             if sphere is not None:
                 sphere_lr(as_float(group["lr"]), as_float(group["weight_decay"]))  # the pole
-        super()._before(optimizer)
-        plain = len(self._spheres) == 1 and all(sphere is not None for _, sphere in pairs)
         closure = _closure(arguments)
         shares = {id(sphere): self._share(sphere, groups, closure) for sphere in self._spheres}
+        super()._before(optimizer)
+        plain = len(self._spheres) == 1 and all(sphere is not None for _, sphere in pairs)
         for (group, sphere), decay in zip(pairs, self._taken[optimizer]):
             group["weight_decay"] = decay
             if sphere is not None:
@@ -77,7 +92,10 @@ class LazySphere(OnSpheres, DecayHook):
     def _share(self, sphere: Sphere, groups: list[dict[str, Any]], closure: bool) -> float:
         """a = r / ‖θ̃‖; 1 after projecting at once, where the step could not carry it."""
         tensors, radius = sphere
-        share = radius / as_float(norm_of(tensors))
+        norm = as_float(norm_of(tensors))
+        if not norm > 0:
+            project_(tensors, radius)  # raises, and says why
+        share = radius / norm
         frozen = any(p.grad is None for p in tensors)
         still = any(as_float(g["lr"]) == 0 for g in groups)
         if not (closure or frozen or still):
