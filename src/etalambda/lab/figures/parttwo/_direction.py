@@ -1,8 +1,8 @@
 """E2: should weight decay fall or rise along a run, and does that turn with how often data recur?
 
 Two regimes of equal length: every row once, or a share of the rows again and again. In each, the
-budget K of constant decay is tuned; every course of `_courses` then spends that K; the best three
-are trained again at half and twice of it. ``val`` chooses, ``test`` reports, on rows of their own.
+budget K of constant decay is tuned; every course of `_courses` then spends that K, and half, twice
+and eight times as much. ``val`` chooses, ``test`` reports, on rows of their own.
 
 The headline is the interaction: (up - down at one pass) - (up - down at many), paired by seed, with
 up and down the means of two courses each.
@@ -29,7 +29,7 @@ from etalambda.lab.tasks import Passes
 from etalambda.schedule import cosine
 from etalambda.theory import budget
 
-MULTIPLES = (0.5, 2.0)  # of K, for the best three
+MULTIPLES = (0.5, 1.0, 2.0, 8.0)  # of the K that is best for constant decay
 PILOTS = 2  # seeds
 
 
@@ -88,30 +88,17 @@ def measuring(worlds: Worlds) -> Callable[[Direction, Bench], Iterable[Jobs]]:
         yield plan.jobs("pilots", pilots, bench)
         plan.pilots = bench.tables()["pilots"]
         names = ["none", *world.courses()]
-        yield plan.jobs(
-            "cells", _every(plan, recipe, best, dict.fromkeys(recipe.passes, names), [1.0]), bench
-        )
-        again = {p: best_three(bench.tables()["cells"], p) for p in recipe.passes}
-        yield plan.jobs("again", _every(plan, recipe, best, again, MULTIPLES), bench)
+        cells = [
+            plan.cell(
+                passes, name, best[passes] * m, seed, plan.base(passes, name, best[passes] * m), m
+            )
+            for passes, name, m in product(recipe.passes, names, MULTIPLES)
+            if name != "none" or m == 1
+            for seed in range(recipe.seeds)
+        ]
+        yield plan.jobs("cells", cells, bench)
 
     return measure
-
-
-def _every(
-    plan: _Plan,
-    recipe: Direction,
-    best: Mapping[int, float],
-    names: Mapping[int, Iterable[str]],
-    multiples: Iterable[float],
-) -> list[Cell]:
-    return [
-        plan.cell(
-            passes, name, best[passes] * m, seed, plan.base(passes, name, best[passes] * m), m
-        )
-        for passes in recipe.passes
-        for name, m in product(names[passes], multiples)
-        for seed in range(recipe.seeds)
-    ]
 
 
 class _Plan:
@@ -203,10 +190,3 @@ def best_budgets(grid: Mapping[str, np.ndarray], regimes: Iterable[int]) -> dict
     """
     spending = {name: column[grid["budget"] > 0] for name, column in grid.items()}
     return {p: best_by(rows_where(spending, passes=p), "budget")["budget"] for p in regimes}
-
-
-def best_three(cells: Mapping[str, np.ndarray], passes: int) -> list[str]:
-    """The courses with the lowest mean ``val`` in a regime, no decay aside."""
-    ours = rows_where(cells, passes=passes)
-    names = [name for name in dict.fromkeys(ours["course"]) if name != "none"]
-    return sorted(names, key=lambda name: rows_where(ours, course=name)["val"].mean())[:3]

@@ -15,9 +15,11 @@ from etalambda.lab.reproduce import above, below
 from etalambda.lab.statistics import Interval, holm, paired_difference
 
 
-def score(cells: Mapping[str, np.ndarray], passes: int, name: str) -> np.ndarray:
-    """``test`` of a course in a regime, by seed."""
-    rows = rows_where(cells, passes=passes, course=name)
+def score(
+    cells: Mapping[str, np.ndarray], passes: int, name: str, multiple: float = 1.0
+) -> np.ndarray:
+    """``test`` of a course in a regime at a multiple of K, by seed."""
+    rows = rows_where(cells, passes=passes, course=name, multiple=multiple)
     return rows["test"][np.argsort(rows["seed"])]
 
 
@@ -54,12 +56,13 @@ def criteria(unit: str) -> dict[str, Any]:
 
 
 def against_constant(
-    cells: Mapping[str, np.ndarray], passes: int
+    cells: Mapping[str, np.ndarray], passes: int, multiple: float = 1.0
 ) -> dict[str, tuple[Interval, bool]]:
-    """Every course minus constant, and whether it differs by Holm's test at 5 %."""
-    base, ours = score(cells, passes, "constant"), rows_where(cells, passes=passes)
+    """Every course minus constant at one budget, and whether it differs by Holm's test at 5 %."""
+    ours = rows_where(cells, passes=passes, multiple=multiple)
+    base = score(cells, passes, "constant", multiple)
     names = [name for name in dict.fromkeys(ours["course"]) if name != "constant"]
-    found = {name: paired_difference(score(cells, passes, name), base) for name in names}
+    found = {n: paired_difference(score(cells, passes, n, multiple), base) for n in names}
     return {name: (found[name], differs) for name, differs in zip(names, holm(found.values()))}
 
 
@@ -69,34 +72,49 @@ def drawing(unit: str) -> Callable[[Tables], Any]:
     @house_style
     def draw(tables: Tables) -> Any:
         grid, cells = tables["grid"], tables["cells"]
-        fig, axes = figure(13.0, 4.6, 3)
+        fig, axes = figure(14.0, 5.4, 3)
         regimes = [int(p) for p in np.unique(cells["passes"])]
         for passes, color in zip(regimes, OKABE_ITO):
             rows = rows_where(grid, passes=passes)
             budgets = np.unique(rows["budget"])
-            values = [rows_where(rows, budget=b)["val"] for b in budgets]
+            means = [rows_where(rows, budget=b)["val"].mean() for b in budgets]
             x = np.where(budgets > 0, budgets, budgets[budgets > 0].min() / 3)
-            means = [v.mean() for v in values]
-            axes[0].plot(x, means, "o-", color=color, label=f"{passes} passes")
+            axes[0].plot(x, means, "o-", color=color, label=_passes(passes))
         axes[0].set(xscale="log", xlabel="K of constant decay (left: 0)", ylabel=f"val, {unit}")
         axes[0].legend()
         for axis, passes in zip(axes[1:], regimes):
             _courses_minus_constant(axis, cells, passes)
-            axis.set_xlabel(f"test minus constant's, {unit}; blue: Holm, 5 %")
+            axis.set_xlabel(f"test minus constant's, {unit}\nfull: differs by Holm's test, 5 %")
+        axes[1].legend(fontsize=8, title="K")
         return fig
 
     return draw
 
 
+def _passes(count: int) -> str:
+    return f"{count} pass{'es' * (count > 1)}"
+
+
 def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: int) -> None:
-    found = against_constant(cells, passes)
-    for place, (difference, differs) in enumerate(found.values()):
-        ends = [[difference.value - difference.low], [difference.high - difference.value]]
-        color = OKABE_ITO[0] if differs else "0.6"
-        axis.errorbar([difference.value], [-place], xerr=ends, fmt="o", ms=4, color=color)
-    spent = {n: rows_where(cells, passes=passes, course=n)["K"].mean() for n in found}
-    names = [f"{name}, K {K:.2g}" for name, K in spent.items()]
+    multiples = np.unique(cells["multiple"])
+    names: list[str] = []
+    for index, multiple in enumerate(multiples):
+        found = against_constant(cells, passes, multiple)
+        names = names or list(against_constant(cells, passes))
+        for name, (difference, differs) in found.items():
+            place = -names.index(name) - 0.18 * (index - (len(multiples) - 1) / 2)
+            ends = [[difference.value - difference.low], [difference.high - difference.value]]
+            look: dict[str, Any] = dict(color=OKABE_ITO[index], fmt="o", ms=4)
+            face = {} if differs else dict(mfc="white")
+            axis.errorbar([difference.value], [place], xerr=ends, **look, **face)
+        spent = rows_where(cells, passes=passes, course="constant", multiple=multiple)["K"].mean()
+        axis.plot([], [], "o", color=OKABE_ITO[index], label=f"{spent:.2g}")
     axis.set_yticks([-i for i in range(len(names))], names, fontsize=8)
     axis.axvline(0, color=INK, lw=0.8)
-    n = len(score(cells, passes, "constant"))
-    axis.set_title(f"{passes} pass{'es' * (passes > 1)}, n = {n}")
+    largest = max(
+        abs(d.value) for m in multiples for d, _ in against_constant(cells, passes, m).values()
+    )
+    near = np.median([d.sd for d, _ in against_constant(cells, passes).values()])
+    axis.set_xscale("symlog", linthresh=float(4 * near) or 1.0)
+    axis.set_xlim(-1.3 * largest - 1e-9, 1.3 * largest + 1e-9)
+    axis.set_title(f"{_passes(passes)}, n = {len(score(cells, passes, 'constant'))}")

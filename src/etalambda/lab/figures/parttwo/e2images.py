@@ -74,7 +74,7 @@ FIGURE = Figure(
         "cpu": Direction(
             minutes=15,
             passes=(1, 20),
-            budgets=(0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+            budgets=(0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
             choosing=4,
             seeds=8,
             lr=0.05,
