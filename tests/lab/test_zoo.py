@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from etalambda.lab.models.zoo import INITS, ZOO, LSTMLanguageModel, initialize, make
+from etalambda.lab.models.convnets import lewkowycz_cnn
+from etalambda.lab.models.nets import SmallCNN, SmallResNet
+from etalambda.lab.models.resnets import PreResNet
+from etalambda.lab.models.zoo import (
+    INITS,
+    ZOO,
+    LSTMLanguageModel,
+    freeze_for_scale_invariance,
+    initialize,
+    make,
+)
 
 COUNTS = {  # as published, or as the reference implementations for CIFAR have them
     "resnet18": 11_173_962, "resnet34": 21_282_122, "resnet50": 23_520_842,
@@ -28,15 +38,31 @@ def test_shapes_for_any_number_of_classes(name):
         assert model(torch.empty(2, *shape)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["preresnet32", "mnist-cnn"])
+SMALL = (3, 8, 8)  # deep nets end at one pixel: enough to see every layer
+INVARIANT = {
+    **{name: (lambda name=name: make(name), SMALL) for name in (
+        "resnet18", "resnet34", "resnet50", "preresnet32", "wrn16-4", "densenet121", "googlenet",
+    )},
+    "wrn28-2, for wrn28-10": (lambda: PreResNet(4, 2), SMALL),
+    "vgg16-bn": (lambda: make("vgg16-bn"), (3, 32, 32)),
+    "mnist-cnn": (lambda: make("mnist-cnn"), (1, 28, 28)),
+    "lg-cnn-bn of width 4": (lambda: lewkowycz_cnn(width=4), (3, 32, 32)),
+    "cnn": (SmallCNN, (64,)),
+    "resnet": (SmallResNet, (64,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INVARIANT)
 def test_the_scale_invariant_form_is_scale_invariant(name):
     """f(cw) = f(w) and <∇L, w> = 0 over all that trains (LLA-L3.1)."""
+    build, shape = INVARIANT[name]
     torch.manual_seed(0)
-    model = make(name, scale_invariant=True).double()
+    model = build().double()
+    freeze_for_scale_invariance(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-20
-    x = torch.randn(8, *((1, 28, 28) if name == "mnist-cnn" else (3, 32, 32))).double()
+    x = torch.randn(6, *shape).double()
     free = [p for p in model.parameters() if p.requires_grad]
     before = model(x)
     gradients = torch.autograd.grad(before.square().sum(), free)

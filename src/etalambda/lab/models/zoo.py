@@ -67,7 +67,8 @@ def make(name: str, classes: int = 10, *, scale_invariant: bool = False) -> nn.M
 def freeze_for_scale_invariance(model: nn.Module) -> None:
     """Fix the last linear layer, every norm's gain and shift, and every bias (LLA-D1).
 
-    What still trains feeds a normalization: f(αW) = f(W) for the whole remaining vector.
+    In a chain of layers, a layer that no norm follows is fixed as well (LG-M3 has two). What still
+    trains feeds a normalization: f(αW) = f(W) for the whole remaining vector.
 
     Raises:
         ValueError: If the model has no normalization, so that nothing would be scale invariant.
@@ -77,11 +78,22 @@ def freeze_for_scale_invariance(model: nn.Module) -> None:
         raise ValueError(f"{type(model).__name__} has no normalization layer to be invariant by")
     last = [m for m in modules if isinstance(m, nn.Linear)][-1:]
     for module in modules:
-        if isinstance(module, NORMS) or module in last:
+        if isinstance(module, NORMS) or module in last or module in _unfollowed(model):
             module.requires_grad_(False)
     for name, p in model.named_parameters():
         if name.endswith("bias"):
             p.requires_grad_(False)
+
+
+def _unfollowed(model: nn.Module) -> list[nn.Module]:
+    """The layers of a chain after which the next layer comes before any norm."""
+    kinds = (nn.Linear, nn.Conv2d, *NORMS)
+    chain = [m for m in model.modules() if isinstance(m, kinds)]
+    chain = chain if isinstance(model, nn.Sequential) else []  # elsewhere order is not the data's
+    after = [*chain[1:], None]
+    return [
+        m for m, n in zip(chain, after) if not isinstance(m, NORMS) and not isinstance(n, NORMS)
+    ]
 
 
 @torch.no_grad()

@@ -227,6 +227,11 @@ class TrainConfig(LoopFields, OptimizerFields, ModelFields, DataFields):
             raise ValueError(
                 f"model {self.model!r} does not fit task {self.task!r}; take {', '.join(fits)}"
             )
+        if self.scale_invariant and language:
+            raise ValueError(
+                f"scale_invariant: model {self.model!r} has no form that is invariant as a whole; "
+                "etalambda.schedule.scale_invariant_parameters says which of its tensors are"
+            )
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate={self.accumulate} is above batch_size={self.batch_size}")
         if self.model == "lstm" and self.accumulate > 1:
