@@ -1,11 +1,13 @@
 """One network, any recipe: the parts of a run, what it records, what it refuses."""
 
 import math
+import signal
 from dataclasses import asdict
 
 import pytest
 import torch
 
+from etalambda.lab import cli
 from etalambda.lab.records import open_run, read
 from etalambda.lab.train import TrainConfig, fit, names, run
 
@@ -101,3 +103,63 @@ def test_configs_that_cannot_be_are_refused(options, said):
 def test_a_model_for_other_pictures_is_refused():
     with pytest.raises(ValueError, match=r"made for pictures of shape \(3, 32, 32\)"):
         quick(model="resnet18")
+
+
+# The command
+
+
+def command(*words):
+    return cli.main(["train", *QUICK_WORDS, *words])
+
+
+QUICK_WORDS = ("--steps", "6", "--monitor-every", "2", "--evaluate-size", "50")
+
+
+@pytest.fixture
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_here")
+def test_the_command_trains_shows_and_remembers(capsys):
+    assert command("--optimizer", "adams", "--lr", "1e-3") == 0
+    shown = capsys.readouterr().out
+    assert "train-digits-mlp-adams" in shown
+    assert "finished" in shown
+    assert command("--optimizer", "adams", "--lr", "1e-3") == 0
+    assert "is finished already" in capsys.readouterr().err
+    assert command("--optimizer", "adams", "--lr", "2e-3") == 2
+    assert "lr (0.001 there, 0.002 now)" in capsys.readouterr().err
+    assert cli.main(["ls"]) == 0
+    assert "etalambda train --optimizer adams" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("_here")
+def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(capsys, monkeypatch):
+    from etalambda.lab.train.training import Training
+
+    advance = Training.advance
+
+    def pressed(self, batch):
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)  # in the midst of the third step
+        advance(self, batch)
+
+    monkeypatch.setattr(Training, "advance", pressed)
+    assert command("--out", "run") == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert "stopped; 3 steps are kept in run. Go on with: etalambda train --steps 6" in said
+    monkeypatch.setattr(Training, "advance", advance)
+    assert command("--out", "run") == 0
+    straight = fit(TrainConfig(steps=6, monitor_every=2, evaluate_size=50))
+    found = read("run").tables["metrics"]
+    for name in ("step", "loss", "K", "test_error"):
+        assert found[name].tolist() == pytest.approx(straight.metrics[name], nan_ok=True)
+
+
+@pytest.mark.usefixtures("_here")
+def test_mistakes_are_one_line(capsys):
+    assert command("--model", "resnet18") == 2
+    assert "made for pictures of shape (3, 32, 32)" in capsys.readouterr().err
+    assert command("--task", "cifar10") == 2
+    assert "etalambda data fetch cifar10" in capsys.readouterr().err

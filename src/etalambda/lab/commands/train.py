@@ -17,6 +17,7 @@ from etalambda.lab.train.config import TrainConfig
 Config = Annotated[TrainConfig, arg(name="")]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 DEFAULT = TrainConfig()
+SPLITS = ("train", "val", "test")
 
 
 def train(
@@ -74,16 +75,17 @@ def show(folder: Path) -> None:
     """Print the last errors, K and cost of a run."""
     from etalambda.lab.console import print_table
     from etalambda.lab.records import read
-    from etalambda.lab.report.tables import Table, number
+    from etalambda.lab.report.tables import Table, number, percent
 
     found = read(folder).tables.get("summary", {})
-    keys = [
-        "train_error", "val_error", "test_error", "test_loss", "K", "norm", "steps", "seconds",
-        "memory",
-    ]  # fmt: skip
-    values = [found[key][0] for key in keys if key in found]
-    shown = [
-        number(value / 2**20 if key == "memory" else value) for key, value in zip(keys, values)
-    ]
-    head = ["MiB" if key == "memory" else key.replace("_", " ") for key in keys]
-    print_table(Table("", ("run", *head), [[str(folder), *shown]]))
+    if not found:
+        return
+    row = {name: float(column[0]) for name, column in found.items()}
+    cells = {f"{split} error": f"{percent(row[f'{split}_error'])} %" for split in SPLITS}
+    if row["average_test_error"] == row["average_test_error"]:
+        cells["of the average"] = f"{percent(row['average_test_error'])} %"
+    cells |= {"test loss": number(row["test_loss"]), "K": number(row["K"])}
+    cells |= {"steps": str(int(row["steps"])), "took": f"{number(row['seconds'])} s"}
+    cells["memory"] = f"{row['memory'] / 2**20:.0f} MiB"
+    state = "diverged" if row["diverged"] else "finished"
+    print_table(Table(str(folder), ("", *cells), [[state, *cells.values()]]))

@@ -1,10 +1,11 @@
-"""Ctrl-C waits until a write is whole: DuckDB does not survive a KeyboardInterrupt in its midst."""
+"""Ctrl-C waits for a good moment: until a write is whole (DuckDB does not survive a
+KeyboardInterrupt in its midst), or until a step is done and can be kept."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,3 +31,30 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
         if caught:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed since the block began; pressed again, it acts at once.
+
+    Outside the main thread the answer is always no.
+
+    >>> with stop_asked() as asked:
+    ...     asked()
+    False
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    caught: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(caught)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.backends import cudnn
 
+from etalambda.lab.records.interrupts import stop_asked
 from etalambda.lab.train.checkpoint import Checkpoint
 from etalambda.lab.train.config import TrainConfig
 from etalambda.lab.train.distributed import world
@@ -63,6 +66,7 @@ def fit(
         progress: Called after each step with steps done, steps in all and a line of text.
 
     Raises:
+        KeyboardInterrupt: After a checkpoint of the step at work; pressed twice, at once.
         DataError: If the task's files are missing or damaged.
         CheckpointError: If there is a checkpoint of another config.
         ValueError: If model, task and optimizer do not fit.
@@ -82,18 +86,28 @@ def fit(
             keep.resumed(run.rows.table())
         clock = _Clock(keep, run)
         evaluated: dict[str, float] = {}
-        for batch in run.batches():
-            run.advance(batch)
-            if run.evaluation_due() and run.alive:
-                evaluated = run.evaluate()
-            if checkpoint is not None and clock.due():
-                checkpoint.save(run)
-                if ranks.first:
-                    keep.saved(run.rows.table())
-            progress(run.step, run.steps, _text(run, evaluated))
+        # Ranks may be at different steps when Ctrl-C comes: several leave at once, and lose a bit.
+        waits = stop_asked if checkpoint is not None and ranks.count == 1 else _nothing_asked
+        with waits() as asked, cudnn.flags(enabled=True, benchmark=run.device.type == "cuda"):
+            for batch in run.batches():
+                run.advance(batch)
+                if run.evaluation_due() and run.alive:
+                    evaluated = run.evaluate()
+                if checkpoint is not None and (clock.due() or asked()):
+                    checkpoint.save(run)
+                    if ranks.first:
+                        keep.saved(run.rows.table())
+                if asked():
+                    raise KeyboardInterrupt
+                progress(run.step, run.steps, _text(run, evaluated))
         cost = dict(seconds=clock.seconds(), memory=peak_memory(run.device))
         columns = {name: [value] for name, value in (_summary(run) | cost).items()}
         return Result(run.rows.table(), columns, run.model, run.weights())
+
+
+def _nothing_asked() -> AbstractContextManager[Callable[[], bool]]:
+    """Ctrl-C acts by itself."""
+    return nullcontext(lambda: False)
 
 
 class _Clock:
