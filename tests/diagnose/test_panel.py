@@ -130,6 +130,26 @@ def test_without_gradients_there_is_no_gradient():
     assert effective_lr(torch.optim.SGD([w], lr=0.1)) == pytest.approx([0.05])
 
 
+def test_numbers_sent_through_a_ring_are_those_read_at_once(monkeypatch):
+    """Tensors taken for ones on a GPU, of several dtypes, in every place a row has for them."""
+
+    def values():
+        deferred = Deferred([torch.ones(2), torch.tensor(3)], lambda x: {"sum": float(x.sum())})
+        nested = {"a": torch.tensor(1.5), "b": [2.0, torch.tensor(4, dtype=torch.int32)]}
+        return {"step": 7, "x": torch.arange(3.0), "y": nested, "z": {"": deferred}}
+
+    here = Row(values(), {}).read()
+    monkeypatch.setattr("etalambda.diagnose._rows._away", lambda tensor: True)
+    rings = {}
+    sent = Row(values(), rings)
+    assert sent.ready()
+    assert len(rings) == 1
+    assert sent.read() == here
+    assert here == {
+        "step": 7, "x/0": 0, "x/1": 1, "x/2": 2, "y/a": 1.5, "y/b/0": 2.0, "y/b/1": 4, "z/sum": 5
+    }  # fmt: skip
+
+
 class Never:
     """An event that has not happened until it is waited for."""
 
@@ -155,8 +175,35 @@ def test_a_ring_keeps_many_rows_and_grows():
     ring = Ring(torch.device("cpu"))
     sent = [ring.send([torch.tensor(float(i)), torch.ones(i % 3)]) for i in range(200)]
     assert [late.read()[0].item() for late in sent] == list(range(200))
-    mixed = ring.send([torch.ones(2, dtype=torch.float64), torch.zeros(1)])
-    assert mixed.read().tolist() == [1, 1, 0]
+    mixed = ring.send([torch.ones(2, dtype=torch.float64), torch.zeros(1), torch.tensor(7)])
+    assert mixed.read().tolist() == [1, 1, 0, 7]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("tensor_lr", [False, True])
+def test_no_step_waits_for_the_gpu(tensor_lr):
+    w = torch.nn.Parameter(torch.randn(1000, 1000, device="cuda"))
+    b = torch.nn.Parameter(torch.randn(7, device="cuda"))
+    lr = torch.tensor(1e-3, device="cuda") if tensor_lr else 1e-3
+    optimizer = torch.optim.AdamW([w, b], lr=lr, weight_decay=0.1, capturable=True)
+    seen = []
+    monitor = Monitor(optimizer, every(2), panel=Panel(per="tensor", steps=2)).to(seen.append)
+    w.grad, b.grad = torch.randn_like(w), torch.randn_like(b)
+    for _ in range(6):
+        optimizer.step()
+    before = [p.detach().double().cpu() for p in (w, b)]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            optimizer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    reference = [angle(old, p.detach().double().cpu()) for old, p in zip(before, (w, b))]
+    row = monitor.last
+    assert [row[f"panel/angle/{i}"] for i in (0, 1)] == pytest.approx(reference, rel=1e-3)
+    assert row["K/0"] == pytest.approx(8e-4, rel=1e-5)
+    assert [r["step"] for r in seen] == [2, 4, 6, 8]
 
 
 def test_rows_reach_sinks_in_order_and_when_they_have_arrived(monkeypatch):
