@@ -110,6 +110,7 @@ def test_panel_rows_of_kinds_tensors_and_the_whole():
     gradient = torch.cat([p.grad.reshape(-1) for p in model.parameters()]).norm()
     assert second["panel/gradient/total"] == pytest.approx(gradient.item(), rel=1e-9)
     assert second["panel/intrinsic_lr/0"] == pytest.approx(0.004)
+    assert second["panel/effective_lr/total"] == pytest.approx(effective_lr(optimizer)[0])
     assert second["panel/predicted_angle/0"] == predicted_angles(optimizer, steps=2)[0]
     assert all(type(value) in (int, float) for value in second.values())
 
@@ -126,7 +127,9 @@ def test_without_gradients_there_is_no_gradient():
     row = Panel()(torch.optim.SGD([w], lr=0.1))
     assert isinstance(row[""], Deferred)
     found = row[""].finish(torch.cat([t.reshape(-1) for t in row[""].tensors]).double())
-    assert set(found) == {"norm"}
+    assert found["norm"] == {"total": pytest.approx(math.sqrt(2))}
+    assert found["effective_lr"] == {"total": pytest.approx(0.05)}
+    assert set(found) == {"norm", "effective_lr"}
     assert effective_lr(torch.optim.SGD([w], lr=0.1)) == pytest.approx([0.05])
 
 
@@ -271,3 +274,15 @@ def test_predicted_angle_over_several_steps_counts_the_momentum(steps):
     ratio = predicted_angles(optimizer, steps=steps)[0] / predicted_angles(optimizer)[0]
     assert together / one == pytest.approx(ratio, rel=0.05)
     assert math.isclose(predicted_angles(optimizer, steps=1)[0], predicted_angles(optimizer)[0])
+
+
+def test_a_kind_with_two_lrs_has_no_effective_lr_and_an_empty_one_no_entry():
+    a, b = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    optimizer = torch.optim.SGD([dict(params=[a], lr=0.1), dict(params=[b], lr=0.2)])
+    monitor = Monitor(optimizer, panel=Panel(kinds={"first": [a], "none": []}))
+    optimizer.step()
+    row = monitor.last
+    assert row["panel/effective_lr/first"] == pytest.approx(0.1 / 4)
+    assert row["panel/effective_lr/other"] == pytest.approx(0.2 / 4)
+    assert "panel/effective_lr/total" not in row
+    assert not any(key.endswith("/none") for key in row)

@@ -6,6 +6,7 @@ norm, the update since the last call, its angle beside the predicted one, and it
 weight. Nothing waits for a GPU. What it costs: ``docs/diagnose.md``.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,7 +26,8 @@ class Panel:
 
     Entries of each kind, and of ``total``: ``norm``, ``gradient`` (the norms of weights and
     gradients now), ``update`` (the norm of the change since the last call, over k steps with
-    ``every(k)``), its ``angle`` in radians and ``alignment``, the cosine of update and old weight.
+    ``every(k)``), its ``angle`` in radians and ``alignment``, the cosine of update and old weight;
+    ``effective_lr``, η/((1 - μ)‖W‖²), where the kind has one lr and that is not on a GPU.
     Entries of each param group: ``lr``, ``weight_decay``, ``intrinsic_lr`` and
     ``predicted_angle``. The first call has no ``update``, ``angle`` and ``alignment``; without a
     gradient on every parameter there is no ``gradient``.
@@ -80,13 +82,17 @@ class Panel:
         if None not in gradients:
             sent += norms([g for g in gradients if g is not None])
         kinds = self._matrix([id(p) for _, group in groups for p in group["params"]])
+        lrs = _lrs([group for _, group in groups])
 
         def finish(numbers: Tensor) -> dict[str, Any]:
             mine, gradient = numbers[:cut], numbers[cut:]
             seen = {"norm": mine} if turns is None else dict(turns.finish(mine))
             if len(gradient):
                 seen["gradient"] = gradient
-            return self._entries(seen, kinds)
+            row = self._entries(seen, kinds)
+            if lrs is not None:
+                row["effective_lr"] = _effective_lrs(lrs, row["norm"], kinds)
+            return row
 
         return {
             "lr": [group["lr"] for _, group in groups],
@@ -119,9 +125,26 @@ class Panel:
         rows = {n: [i in members for i in ids] for n, members in self._kinds.items()}
         if rows:
             rows["other"] = [not any(column) for column in zip(*rows.values())]
-        return {n: torch.tensor(row) for n, row in rows.items()} | {
-            "total": torch.ones(len(ids), dtype=torch.bool)
-        }
+        rows["total"] = [True] * len(ids)
+        return {name: torch.tensor(row) for name, row in rows.items() if any(row)}
+
+
+def _lrs(groups: list[dict[str, Any]]) -> Tensor | None:
+    """η/(1 - μ) of every tensor; None if an lr is on a GPU, where it is not looked at."""
+    if any(isinstance(g["lr"], Tensor) and g["lr"].device.type != "cpu" for g in groups):
+        return None
+    return torch.tensor(
+        [float(g["lr"]) / (1 - g.get("momentum", 0.0)) for g in groups for _ in g["params"]],
+        dtype=torch.float64,
+    )
+
+
+def _effective_lrs(
+    lrs: Tensor, norms: dict[Any, float], kinds: dict[str, Tensor]
+) -> dict[str, float]:
+    found = {kind: lrs[mine].unique() for kind, mine in kinds.items()}
+    one = {kind: float(lr) for kind, lr in found.items() if len(lr) == 1}
+    return {kind: lr / norms[kind] ** 2 if norms[kind] else math.inf for kind, lr in one.items()}
 
 
 def _derived(seen: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ an update beside the predicted one; the gradient's norm, and the Hessian's index
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,8 @@ def mechanism(rows: Rows, *, panel: str = "panel", index: str = "index", group: 
     _finish(decay, "ηλ, decay a step", "")
     _by_kind(norms, rows, f"{panel}/norm/", kinds)
     _finish(norms, "‖W‖", "", legend=len(kinds) > 1)
-    _by_kind(effective, rows, f"{panel}/norm/", kinds, lambda s, n: np.interp(s, *lr) / n**2)
-    _finish(effective, "effective lr, η/‖W‖²", "", log=True)
+    _by_kind(effective, rows, f"{panel}/effective_lr/", kinds)
+    _finish(effective, "effective lr", "", log=True)
     _by_kind(angles, rows, f"{panel}/angle/", kinds)
     predicted = _series(rows, f"{panel}/predicted_angle/{group}")
     angles.plot(*predicted, ":", color=MUTED, label="predicted")
@@ -83,17 +83,10 @@ def _series(rows: Rows, name: str) -> tuple[np.ndarray, np.ndarray]:
     return steps, values
 
 
-def _by_kind(
-    axis: Any,
-    rows: Rows,
-    prefix: str,
-    kinds: Sequence[str],
-    change: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda steps, values: values,
-) -> None:
+def _by_kind(axis: Any, rows: Rows, prefix: str, kinds: Sequence[str]) -> None:
     for kind, colour in zip(kinds, OKABE_ITO):
-        steps, values = _series(rows, prefix + kind)
         colour = INK if kind == "total" else colour
-        axis.plot(steps, change(steps, values), color=colour, label=kind)
+        axis.plot(*_series(rows, prefix + kind), color=colour, label=kind)
 
 
 def _finish(axis: Any, title: str, label: str, *, log: bool = False, legend: bool = False) -> None:
