@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from etalambda.diagnose import Monitor, Panel, every, hessian_index, scale_invariance
+from etalambda.diagnose import Monitor, Panel, every, hessian_index
 from etalambda.lab.engine import Trial
 from etalambda.lab.figures.mechanism import mechanism
 from etalambda.lab.figures.style import save
 from etalambda.lab.models import MODELS
 from etalambda.lab.tasks import Digits
-from etalambda.schedule import Scheduler, cosine
+from etalambda.schedule import Scheduler, cosine, scale_invariant_parameters
 
 STEPS = 900
 
@@ -28,8 +28,7 @@ def main(path: Path = Path(__file__).parent / "img" / "mechanism.svg") -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2, momentum=0.9, weight_decay=5e-3)
     rules = dict(lr=cosine(STEPS, end=0.05), weight_decay=cosine(STEPS, end=0.2))
     scheduler = Scheduler(optimizer, **rules)
-    found = scale_invariance(net, F.cross_entropy, whole)
-    invariant = [p for name, p in net.named_parameters() if found[name].holds(0.01)]
+    invariant = scale_invariant_parameters(net, whole[0]).values()
     monitor = Monitor(optimizer, every(10), panel=Panel(kinds={"invariant": invariant}, steps=10))
     rare = Monitor(
         optimizer,

@@ -108,7 +108,8 @@ class ScaleInvariance:
     """How far one tensor is from f(cw) = f(w).
 
     Attributes:
-        alignment: |⟨g, w⟩| / (‖g‖‖w‖): 0 for a scale-invariant tensor, by Lemma 3.1.
+        alignment: The size of the cosine of w and its gradient: 0 for a scale-invariant tensor,
+            by Lemma 3.1.
         change: ‖f(2w) - f(w)‖ / ‖f(w)‖ of the outputs.
     """
 
