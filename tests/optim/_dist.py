@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import Parameter
 
-from etalambda.optim import Adai, AdaiS, AdamS, weight_noise
+from etalambda.optim import Adai, AdaiS, AdamS, stable_decay, weight_noise
 from tests.laws import HOOKS
 
 MAKE = {
@@ -114,7 +114,7 @@ def fsdp(rank, _folder):
 def hooks(rank, _folder):
     """Hooks see the norms of whole tensors, whatever part of them a rank holds."""
     mesh = init_device_mesh("cpu", (2,))
-    for name, hook in HOOKS.items():
+    for name, hook in {**HOOKS, "stable": stable_decay}.items():
         if "noise" in name:
             continue
         results = []
