@@ -3,7 +3,7 @@
     python -m benchmarks.doctor_alarms OUT.json
 
 Healthy: 4 optimizers x 5 lr schedules x 3 decay budgets x 2 networks, matrices alone decay, a K
-between 0.5 and 8. Any finding there is a false alarm. Sick: one disease each, 6 seeds. Networks and
+between 0.5 and 8. Any warning there is a false alarm. Sick: one disease each, 6 seeds. Networks and
 data are those of the lab's digits task with 20 % wrong labels. Prints, and writes, alarms by code.
 """
 
@@ -43,6 +43,8 @@ def make(name: str, model: torch.nn.Module, decay: float, lr: float) -> list[tor
         return [torch.optim.SGD(groups, lr=lr, momentum=0.9)]
     if name == "adams":
         return [AdamS(groups, lr=lr)]
+    if name == "adams, short memory":
+        return [AdamS(groups, lr=lr, betas=(0.9, 0.9))]
     if name == "adamw":
         return [torch.optim.AdamW(groups, lr=lr)]
     if name == "adam with L2":
@@ -91,6 +93,7 @@ def decay_for(name: str, budget: float, shape: Any) -> float:
     return budget / (STEPS * mean * LRS[name] * gain)
 
 
+VANISH = lambda share: 10 ** (-2 * share)  # noqa: E731
 FLAT = SHAPES["constant"]
 SICK = {
     "INERT": dict(name="adamw", decay=0.01),
@@ -102,7 +105,7 @@ SICK = {
     "COLLAPSE": dict(name="adamw", decay=0.0, lr=1.0),
     "EXPLODE": dict(name="sgd", decay=0.1, scale=lambda share: 1e-4),
     "FAR": dict(name="adamw", decay=0.01, shape=lambda share: 1 + 300 * max(0, share - 0.8)),
-    "V-MEAN": dict(name="adams", decay=0.02, scale=lambda share: 10 ** (-6 * share)),
+    "V-MEAN": dict(name="adams, short memory", decay=0.02, lr=3e-3, scale=VANISH),
 }
 
 
@@ -111,18 +114,18 @@ def main(out: str) -> None:
     healthy = list(itertools.product(LRS, SHAPES, (0.5, 2.0, 8.0), ("mlp", "cnn")))
     alarms: list[dict[str, Any]] = []
     spent = []
-    for seed, (name, shape, budget, network) in enumerate(track(healthy, "healthy runs")):
+    for seed, (name, shape, budget, network) in enumerate(track(healthy, "healthy runs"), 1000):
         decay = decay_for(name, budget, SHAPES[shape])
         report = run(name, network, decay, SHAPES[shape], seed)
         spent.append(max(report.budgets.values()))
-        for finding in report.findings:
+        for finding in (f for f in report.findings if f.level == "warning"):
             where = dict(optimizer=name, shape=shape, budget=budget, network=network)
             alarms.append(where | dict(code=finding.code, value=round(finding.value, 4)))
     runs = {tuple(v for k, v in a.items() if k not in ("code", "value")) for a in alarms}
     found = {}
     for code, disease in track(SICK.items(), "sick runs"):
         options = dict(network="mlp", shape=FLAT) | disease
-        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in range(6)]
+        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in range(1000, 1006)]
         found[code] = sum(code in codes for codes in seen)
     result = dict(
         healthy_runs=len(healthy), runs_with_an_alarm=len(runs), steps=STEPS,

@@ -37,7 +37,7 @@ PAIRS = {
     "INERT": (course(lr=1e-3, wd=0.01), course(lr=1e-3, wd=1.0), {}),
     "EXCESS": (course(lr=0.1, wd=2.0), course(lr=0.1, wd=0.02), {}),
     "SCALE": (
-        course(steps=20_000, lr=1e-3, weight_decay=0.5, v_mean=1.0),
+        course(steps=20_000, lr=1e-3, weight_decay=0.5, v_mean=1e-4),
         course(steps=20_000, lr=1e-3, weight_decay=5e-4, v_mean=1e-6),
         dict(optimizer="adams"),
     ),

@@ -158,7 +158,8 @@ def _judge(row: Row, group: dict[str, Any], exempt: dict[int, str], steps: int) 
         ]
         if row.form == "stable":  # elsewhere INERT says it
             entry = 'group["weight_decay"]'
-            hit += [rules.scale(where, row.form, row.weight_decay, row.lr, row.budget, entry)]
+            known = (row.form, row.weight_decay, row.lr, row.budget, entry, row.rate)
+            hit += [rules.scale(where, *known)]
     return [finding for finding in hit if finding]
 
 

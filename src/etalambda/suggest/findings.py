@@ -11,7 +11,7 @@ from typing import Any
 
 INERT = 0.2
 EXCESS = 150.0
-FAST = 0.1
+FAST, QUICK = 0.1, 0.02
 SMALL_LR, LARGE, SMALL = 0.02, 0.05, 2e-3  # λ of AdamW is seldom below 2e-3, of AdamS above 0.05
 
 
@@ -123,9 +123,17 @@ def l2_in_adam(where: str, weight_decay: float, optimizer: str, fix: str) -> Fin
 
 
 def scale(
-    where: str, form: str, weight_decay: float, lr: float, budget: float, fix: str
+    where: str,
+    form: str,
+    weight_decay: float,
+    lr: float,
+    budget: float,
+    fix: str,
+    rate: float = math.nan,
 ) -> Finding | None:
     """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr.
+
+    A large λ of AdamS is no mistake where its ``rate`` is known and below 2 % a step.
 
     Example:
         >>> scale("group 0", "stable", 0.5, lr=1e-3, budget=9.0, fix="weight_decay").fix
@@ -133,7 +141,7 @@ def scale(
     """
     if not (weight_decay > 0 and 0 < lr < SMALL_LR):
         return None
-    if form == "stable" and weight_decay >= LARGE:
+    if form == "stable" and weight_decay >= LARGE and not rate < QUICK:
         edge, ratio = LARGE, lr
         why = f"λ = {number(weight_decay)} has AdamW's scale; stable decay wants λ · lr"
     elif form == "plain" and weight_decay <= SMALL and budget < INERT:

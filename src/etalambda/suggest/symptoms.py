@@ -41,7 +41,7 @@ def decay_done(trace: Trace) -> list[Finding]:
 
 def scale(trace: Trace) -> list[Finding]:
     """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr."""
-    spent = trace.budgets()
+    spent, rates = trace.budgets(), trace.rates()
     found = [
         rules.scale(
             f"group {group}",
@@ -50,6 +50,7 @@ def scale(trace: Trace) -> list[Finding]:
             _most(trace.get("lr").get(group, torch.tensor([math.nan]))),
             spent.get(group, math.nan),
             'group["weight_decay"]',
+            _most(rates[group]) if group in rates else math.nan,
         )
         for group, decays in trace.get("weight_decay").items()
     ]
@@ -135,7 +136,8 @@ def rising_gradient(trace: Trace) -> list[Finding]:
     In equilibrium ‖g‖/‖W‖ = √(2λ/η): constant λ under a falling η makes it rise; λ ∝ η does not.
     The edge lies between the rises of a small character GPT at equal K (n = 6 seeds each): constant
     λ 1.28 to 1.69, matched 1.01 to 1.19; and above it the rise has to stand out of the noise. A run
-    that spends less than K = 2 has no such equilibrium, and another cause.
+    that spends less than K = 2 has no such equilibrium, and another cause. Information, not a
+    warning: small networks on noisy labels show such rises too, and no harm from them is known.
     """
     found: list[Finding] = []
     spent = [total for total in trace.budgets().values() if not math.isnan(total)]
@@ -152,7 +154,7 @@ def rising_gradient(trace: Trace) -> list[Finding]:
             why = f"the gradient norm ends {number(end / middle)} times its middle as the lr falls"
             fix = 'el.tie(optimizer, "matched")  # λ follows the lr'
             source = "Defazio 2025; OLMo issue 596"
-            found.append(Finding("GRAD-RISE", "run", end / middle, RISE, why, fix, source))
+            found.append(Finding("GRAD-RISE", "run", end / middle, RISE, why, fix, source, "info"))
     return found
 
 
