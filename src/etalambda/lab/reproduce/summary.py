@@ -15,6 +15,7 @@ PAPERS = {
     "li2020": "Li, Lyu & Arora 2020, the intrinsic learning rate",
     "lewkowycz2020": "Lewkowycz & Gur-Ari 2020, training dynamics with L2",
     "xie2022": "Xie, Sato & Sugiyama 2022, stable weight decay",
+    "parttwo": "Part II, the evaluation that Richemond & Guo announced",
 }
 
 HEAD = """\
