@@ -41,11 +41,15 @@ class Turns:
         if places != [(p.shape, p.device, p.dtype) for p in now]:
             self._copies = [p.clone(memory_format=torch.contiguous_format) for p in now]
             return None
-        if all(p.device.type == "cpu" for p in now) and set(map(type, now)) <= PLAIN:
+        if _plain(now) and all(p.device.type == "cpu" for p in now):
             rows = [_one_pass(old, new) for old, new in zip(self._copies, now)]
             return Deferred([torch.tensor(rows, dtype=torch.float64)], _from_sums)
         sent = _by_norms(self._copies, now)
-        torch._foreach_copy_(self._copies, now)
+        if _plain(now):
+            torch._foreach_copy_(self._copies, now)
+        else:
+            for copy, p in zip(self._copies, now):
+                copy.copy_(p)
         return sent
 
 
@@ -60,9 +64,19 @@ def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The norm of each tensor, 0-d; the whole norm of a sharded one."""
     if not tensors:
         return []
-    half = any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors)
-    found = torch._foreach_norm(list(tensors), 2, torch.float32 if half else None)
+    dtype = torch.float32 if _half(tensors) else None
+    if _plain(tensors):
+        return list(torch._foreach_norm(list(tensors), 2, dtype))
+    found = [torch.linalg.vector_norm(t, dtype=dtype) for t in tensors]
     return [n.full_tensor() if hasattr(n, "full_tensor") else n for n in found]
+
+
+def _plain(tensors: Sequence[Tensor]) -> bool:
+    return set(map(type, tensors)) <= PLAIN
+
+
+def _half(tensors: Sequence[Tensor]) -> bool:
+    return any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors)
 
 
 def _one_pass(old: Tensor, new: Tensor) -> list[float]:
@@ -91,14 +105,20 @@ def _from_sums(numbers: Tensor) -> dict[str, Tensor]:
 
 def _by_norms(old: list[Tensor], new: list[Tensor]) -> Deferred:
     """The same by norms of lists alone: few kernels, whatever the number of tensors."""
-    if any(t.dtype in (torch.float16, torch.bfloat16) for t in old):
+    if _half(old):
         old, new = [o.float() for o in old], [n.float() for n in new]
-    change = torch._foreach_sub(new, old)
+    plain = _plain(old)
+    change = list(torch._foreach_sub(new, old)) if plain else [n - o for n, o in zip(new, old)]
     before, update = norms(old), norms(change)
     sizes = [torch.linalg.vector_norm(torch.stack(n).float()) for n in (before, update)]
     scale = torch.where(sizes[1] > 0, sizes[0] / sizes[1], 1.0)
-    torch._foreach_mul_(change, scale.to(change[0].dtype))
-    plus, minus = (norms(f(old, change)) for f in (torch._foreach_add, torch._foreach_sub))
+    if plain:
+        torch._foreach_mul_(change, scale.to(change[0].dtype))
+        plus, minus = (norms(f(old, change)) for f in (torch._foreach_add, torch._foreach_sub))
+    else:
+        scaled = [c * _like(scale, c) for c in change]
+        plus = norms([o + c for o, c in zip(old, scaled)])
+        minus = norms([o - c for o, c in zip(old, scaled)])
 
     def finish(numbers: Tensor) -> dict[str, Tensor]:
         s, (before, update, plus, minus) = numbers[-1], numbers[:-1].reshape(4, -1)
@@ -109,3 +129,13 @@ def _by_norms(old: list[Tensor], new: list[Tensor]) -> Deferred:
         return dict(norm=norm, update=update, along=along, before=before)
 
     return Deferred([*before, *update, *plus, *minus, scale], finish)
+
+
+def _like(scale: Tensor, tensor: Tensor) -> Tensor:
+    """A number in the kind of a tensor: on every rank of the mesh of a sharded one."""
+    mesh = getattr(tensor, "device_mesh", None)
+    if mesh is None:
+        return scale.to(tensor.dtype)
+    from torch.distributed.tensor import DTensor, Replicate
+
+    return DTensor.from_local(scale.to(tensor.dtype), mesh, [Replicate()] * mesh.ndim)

@@ -128,7 +128,8 @@ def scale_invariance(
 
     Measured where training stands, in the model's own mode; one backward pass and a forward pass a
     tensor. BatchNorm's ε leaves a small residual. To find the tensors of a fresh model for
-    ``ParamGroups.split`` use ``etalambda.schedule.scale_invariance``, which enlarges weights first.
+    ``ParamGroups.split`` use ``etalambda.schedule.scale_invariant_parameters``: it moves weights
+    off special points and enlarges them first.
 
     Returns:
         Name -> `ScaleInvariance`; NaN for a tensor that the loss does not depend on.

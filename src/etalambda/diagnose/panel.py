@@ -30,11 +30,12 @@ class Panel:
     ``effective_lr``, η/((1 - μ)‖W‖²), where the kind has one lr and that is not on a GPU.
     Entries of each param group: ``lr``, ``weight_decay``, ``intrinsic_lr`` and
     ``predicted_angle``. The first call has no ``update``, ``angle`` and ``alignment``; without a
-    gradient on every parameter there is no ``gradient``.
+    dense gradient on every parameter there is no ``gradient``.
 
     Args:
         kinds: Name -> parameters, such as ``{"invariant": found.values()}`` for what
-            ``etalambda.schedule.scale_invariance`` finds. What is in none is the kind ``other``.
+            ``etalambda.schedule.scale_invariant_parameters`` finds. What is in none is the kind
+            ``other``.
         per: "kind", or "tensor" for every tensor too, as ``norm/0``, ``norm/1``, ...
         steps: Optimizer steps between two calls, for ``predicted_angle``.
 
@@ -79,9 +80,10 @@ class Panel:
         gradients = [p.grad for _, group in groups for p in group["params"]]
         sent = [*norms(params)] if turns is None else [*turns.tensors]
         cut = sum(t.numel() for t in sent)
-        if None not in gradients:
-            sent += norms([g for g in gradients if g is not None])
-        kinds = self._matrix([id(p) for _, group in groups for p in group["params"]])
+        dense = [g for g in gradients if g is not None and g.layout == torch.strided]
+        if len(dense) == len(params):
+            sent += norms(dense)
+        kinds = self._members([id(p) for _, group in groups for p in group["params"]])
         lrs = _lrs([group for _, group in groups])
 
         def finish(numbers: Tensor) -> dict[str, Any]:
@@ -120,7 +122,7 @@ class Panel:
                 row[name] |= dict(enumerate(values.tolist()))
         return row
 
-    def _matrix(self, ids: list[int]) -> dict[str, Tensor]:
+    def _members(self, ids: list[int]) -> dict[str, Tensor]:
         """Kind -> which tensors are of it; ``total`` is the whole model."""
         rows = {n: [i in members for i in ids] for n, members in self._kinds.items()}
         if rows:
