@@ -1,7 +1,7 @@
 """What changed since a copy of the weights was made, tensor by tensor, in as few passes as we can.
 
-Four numbers a tensor say all there is to know: ‖w‖ of the copy, ‖u‖ of the change, ⟨u, w⟩, and the
-norm now. On a CPU one pass in blocks that fit the cache takes the sums and renews the copy. On an
+Three numbers a tensor say all there is to know: ‖w‖ of the copy, ‖u‖ of the change, and ⟨u, w⟩.
+On a CPU one pass in blocks that fit the cache takes the sums and renews the copy. On an
 accelerator torch's multi-tensor kernels take norms only, so ⟨u, w⟩ comes by polarization, with u
 scaled to the length of w, which loses no digits:
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from etalambda.diagnose._rows import Deferred
 
-_BLOCK = 1 << 16  # 256 KiB of float32 a vector: two of them stay in a core's cache
+_BLOCK = 1 << 17  # half a MiB of float32: large against a call, small against the cache
 _SMALL = 1 << 12
 PLAIN = {Tensor, torch.nn.Parameter}
 
@@ -80,26 +80,30 @@ def _half(tensors: Sequence[Tensor]) -> bool:
 
 
 def _one_pass(old: Tensor, new: Tensor) -> list[float]:
-    """‖old‖², ‖new - old‖², ⟨new - old, old⟩ and ‖new‖²; ``old`` becomes ``new``."""
-    sums = [0.0] * 4
+    """‖old‖², ‖new - old‖² and ⟨new - old, old⟩; ``old`` becomes ``new``."""
+    sums = [0.0] * 3
     real = [torch.view_as_real(t) if t.is_complex() else t for t in (old, new)]
     was, now = (t.reshape(-1) for t in real)
     # Small tensors are free to be exact; large ones resolve angles to 3e-4 of ‖u‖/‖w‖.
     wide = torch.float64 if len(was) <= _SMALL else torch.float32
-    for start in range(0, len(was), _BLOCK):
-        kept, n = was[start : start + _BLOCK], now[start : start + _BLOCK]
-        w, n = (t if t.dtype == torch.float64 else t.to(wide) for t in (kept, n))
+    for kept, new in zip(was.split(_BLOCK), now.split(_BLOCK)):
+        w, n = (t if t.dtype == torch.float64 else t.to(wide) for t in (kept, new))
         u = n - w
-        for i, (a, b) in enumerate(((w, w), (u, u), (u, w), (n, n))):
+        for i, (a, b) in enumerate(((w, w), (u, u), (u, w))):
             sums[i] += float(torch.dot(a, b))
-        kept.copy_(n)
+        kept.copy_(new)
     return sums
 
 
 def _from_sums(numbers: Tensor) -> dict[str, Tensor]:
-    before, update, dot, norm = numbers.reshape(-1, 4).T
-    before, update, norm = before.sqrt(), update.sqrt(), norm.sqrt()
-    along = torch.where(before > 0, dot / before, 0.0)
+    before, update, dot = numbers.reshape(-1, 3).T
+    return _turned(before.sqrt(), update.sqrt(), dot)
+
+
+def _turned(before: Tensor, update: Tensor, dot: Tensor) -> dict[str, Tensor]:
+    along = torch.where(before > 0, dot / before, 0.0).clamp(-update, update)
+    across = update.square() - along.square()
+    norm = ((before + along).square() + across).sqrt()
     return dict(norm=norm, update=update, along=along, before=before)
 
 
@@ -122,11 +126,7 @@ def _by_norms(old: list[Tensor], new: list[Tensor]) -> Deferred:
 
     def finish(numbers: Tensor) -> dict[str, Tensor]:
         s, (before, update, plus, minus) = numbers[-1], numbers[:-1].reshape(4, -1)
-        dot = (plus.square() - minus.square()) / (4 * s)
-        along = torch.where(before > 0, dot / before, 0.0).clamp(-update, update)
-        across = (update.square() - along.square()).clamp_min(0)
-        norm = ((before + along).square() + across).sqrt()
-        return dict(norm=norm, update=update, along=along, before=before)
+        return _turned(before, update, (plus.square() - minus.square()) / (4 * s))
 
     return Deferred([*before, *update, *plus, *minus, scale], finish)
 
