@@ -1,10 +1,7 @@
 """Stopped anywhere and started again, a run ends with the weights and rows it would have had."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +14,7 @@ from etalambda.lab.records import open_run, read
 from etalambda.lab.train import TrainConfig, fit, run
 from etalambda.lab.train.checkpoint import CheckpointError
 from etalambda.lab.train.loop import Keep
+from tests.lab import _train_command
 
 TIMES = {"seconds", "memory"}  # of the summary: what a run cost is no result of it
 BASE = dict(steps=11, monitor_every=2, evaluate_every=1, evaluate_size=60, batch_size=100, lr=0.02)
@@ -145,18 +143,20 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
 
 # The real thing: processes of the command, killed with -9.
 
-COMMAND = [
-    sys.executable, "-m", "etalambda.lab.cli", "train", "--model", "cnn", "--batch-size", "50",
-    "--optimizer", "adams", "--lr", "3e-3", "--lr-schedule", "cosine", "--augment", "crop-flip",
-    "--weight-decay-schedule", "matched-annealing", "--monitor-every", "5", "--ema", "0.9",
+RECIPE = [
+    "train", "--model", "cnn", "--batch-size", "50", "--optimizer", "adams", "--lr", "3e-3",
+    "--lr-schedule", "cosine", "--augment", "crop-flip", "--weight-decay-schedule",
+    "matched-annealing", "--monitor-every", "5", "--ema", "0.9",
 ]  # fmt: skip
 
 
-def started(folder: Path, *flags: str) -> subprocess.Popen:
-    words = [*COMMAND, *flags, "--out", str(folder)]
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, env=environment, **quiet)
+def started(folder, *flags):
+    return _train_command.started([*RECIPE, *flags, "--out", str(folder)])
+
+
+def ended(process):
+    process.join()
+    return process.exitcode
 
 
 def outcome(folder: Path) -> tuple[dict, dict]:
@@ -188,48 +188,43 @@ def kept_steps(folder: Path) -> int:
     return steps_kept(folder)
 
 
-def killed_past(process: subprocess.Popen, folder: Path, step: int) -> None:
-    """Kill -9 once a checkpoint of this step or a later one is there."""
-    while process.poll() is None and kept_steps(folder) < step:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def killed_past(process, folder: Path, step: int, delay: float = 0.0) -> None:
+    """Kill -9, ``delay`` seconds after a checkpoint of this step or a later one is there."""
+    while process.is_alive() and kept_steps(folder) < step:
+        time.sleep(0.02)
+    time.sleep(delay)
+    assert process.is_alive(), "it ended before it was killed"
+    process.kill()
+    assert ended(process) == -signal.SIGKILL
 
 
 def test_two_kills_of_the_command_change_no_bit(tmp_path):
     flags = "--steps", "60", "--evaluate-every", "2", "--checkpoint-every", "4"
-    straight = started(tmp_path / "straight", *flags)
+    straight, folder = started(tmp_path / "straight", *flags), tmp_path / "killed"
     for step in (4, 28):
-        killed_past(started(tmp_path / "killed", *flags), tmp_path / "killed", step)
-    assert not read(tmp_path / "killed").finished
-    assert started(tmp_path / "killed", *flags).wait() == 0
-    assert straight.wait() == 0
-    assert_bit_identical(tmp_path / "killed", tmp_path / "straight")
+        killed_past(started(folder, *flags), folder, step)
+    assert not read(folder).finished
+    assert ended(started(folder, *flags)) == 0
+    assert ended(straight) == 0
+    assert_bit_identical(folder, tmp_path / "straight")
 
 
 @pytest.mark.slow
 def test_kills_at_random_moments_change_no_bit(tmp_path):
-    """24 kills: 18 some random time after a random checkpoint (in a step, an evaluation, a write),
-    6 while the process starts, reads and resumes."""
+    """30 kills: 22 some random time after a random checkpoint (in a step, an evaluation, a write),
+    8 while the command starts, reads and resumes."""
     flags = "--steps", "1500", "--checkpoint-every", "3"
     straight, folder = started(tmp_path / "straight", *flags), tmp_path / "killed"
-    draws, kept = random.Random(0), []
-    for number in range(1, 25):
+    draws, kept = random.Random(0), 0
+    for number in range(1, 31):
         process, moment = started(folder, *flags), time.perf_counter()
-        if number % 4:
-            goal = min((kept or [0])[-1] + draws.randint(3, 120), 1450)
-            while process.poll() is None and kept_steps(folder) < goal:
-                time.sleep(0.1)
-            time.sleep(draws.uniform(0, 0.2))
-        else:
-            time.sleep(draws.uniform(0, 4))
-        assert process.poll() is None, "it ended before it was killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kept.append(kept_steps(folder))
+        goal = min(kept + draws.randint(3, 80), 1450) if number % 4 else 0
+        killed_past(process, folder, goal, draws.uniform(0, 0.2 if goal else 1.0))
+        kept = kept_steps(folder)
         lived = time.perf_counter() - moment
-        print(f"kill {number} after {lived:.2f} s: {kept[-1]} steps kept", flush=True)
-    assert started(folder, *flags).wait() == 0
-    assert straight.wait() == 0
+        print(f"kill {number} after {lived:.2f} s: {kept} steps kept", flush=True)
+    assert ended(started(folder, *flags)) == 0
+    assert ended(straight) == 0
     assert_bit_identical(folder, tmp_path / "straight")
-    print("24 kills; weights and records bit-identical to the run that was never stopped")
+    rows = len(outcome(folder)[1]["metrics.step"])
+    print(f"30 kills; weights and all {rows} rows bit-identical to the run that was never stopped")
