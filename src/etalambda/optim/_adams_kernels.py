@@ -153,15 +153,16 @@ def _move_chunk(
     return tl.sum(total, 0)
 
 
-@triton.jit(do_not_specialize=["first"])
+@triton.jit(do_not_specialize=["last"])
 def move(
-    table, grads, tensor_of, start_of, hyper, coefs, dial, sums, first,
+    table, grads, tensor_of, start_of, hyper, coefs, dial, sums, last,
     AMSGRAD: tl.constexpr, MAXIMIZE: tl.constexpr, DTYPE: tl.constexpr, WIDE: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """θ ← kept · θ - η m̂ / (√v̂ + ε) on one chunk, and the Σv that it leaves."""
     if tl.load(dial + SKIP) == 0:
-        chunk = tl.program_id(0) + first
+        # From the end: the gradients that `sums_of_chunks` read last are still in the cache.
+        chunk = last - tl.program_id(0)
         i = tl.load(tensor_of + chunk).to(tl.int64)
         start = tl.multiple_of(tl.load(start_of + chunk), 16)
         row, own = table + i * COLUMNS, coefs + i * COEFS

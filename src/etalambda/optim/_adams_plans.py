@@ -7,6 +7,8 @@ Everything else, and everyone else, takes stock operations with the same results
 import warnings
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ DEVICES = ("cuda",)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 CAPACITY = 8  # sets of tensors with buffers of their own: gradients may come and go
 _broken: list[Exception] = []
+GRAD = attrgetter("grad")
+SETTINGS = ("maximize", "capturable", "fused", "foreach", "differentiable", "amsgrad", "max_norm")
 
 
 @lru_cache
@@ -30,6 +34,9 @@ def find(optimizer: Any, active: list[Lists]) -> SinglePass | None:
     """The buffers for exactly these tensors, or None where stock operations must do."""
     if torch.compiler.is_compiling():
         return None
+    plan = optimizer.__dict__.get("_plan")
+    if plan is not None and plan.last is not None and plan.last.active is active:
+        return plan  # `standing` has looked
     plan = _find(optimizer, active)
     if plan is None:
         optimizer.__dict__.pop("_plan", None)  # what it knows of v grows old
@@ -117,3 +124,77 @@ def _suits(groups: list[Lists]) -> bool:
         if any(t.dtype not in DTYPES for t in lists.weights):
             return False
     return aligned(groups)
+
+
+# --- the lists of the last step once more --------------------------------------------------------
+
+
+class Known:
+    """The lists of a step, and all that must be as it was for the next step to take them again.
+
+    To gather them anew takes longer than the step itself takes the device, so it is asked whether
+    anything has changed, once for the whole model. Gradients are not kept: others free them.
+    """
+
+    def __init__(self, optimizer: Any, active: list[Lists]) -> None:
+        self.active = active
+        self.groups = list(optimizer.param_groups)
+        self.settings = list(map(_settings, self.groups))
+        self.params = [p for lists in active for p in lists.params]
+        self.states = list(optimizer.state.values())
+
+    def holds(self, optimizer: Any) -> bool:
+        """Whether groups, parameters and state are the same objects, and no flag has changed."""
+        groups, state = optimizer.param_groups, optimizer.state
+        return (
+            len(groups) == len(self.groups)
+            and all(map(is_, groups, self.groups))
+            and list(map(_settings, groups)) == self.settings
+            and sum(len(group["params"]) for group in groups) == len(self.params)
+            and all(map(is_, chain.from_iterable(g["params"] for g in groups), self.params))
+            and len(state) == len(self.states)
+            and all(map(is_, state.values(), self.states))
+            and all(map(_same_state, self.active))
+        )
+
+
+def _settings(group: dict[str, Any]) -> tuple[Any, ...]:
+    return (*[group[name] for name in SETTINGS], *map(type, group["betas"]))
+
+
+def _same_state(lists: Lists) -> bool:
+    columns = [("step", lists.steps), *lists.buffers.items()]
+    return all(
+        all(map(is_, [state.get(name) for state in lists.states], column))
+        for name, column in columns
+    )
+
+
+def remember(optimizer: Any, plan: SinglePass, active: list[Lists]) -> None:
+    """Keep the lists of this step where the next one may take them again."""
+    if plan.last is None or plan.last.active is not active:
+        whole = all(
+            lists.weights is lists.params
+            and len(lists.params) == len(lists.group["params"])
+            and not any(isinstance(beta, Tensor) for beta in lists.group["betas"])
+            for lists in active
+        )
+        plan.last = Known(optimizer, active) if whole and plan.contiguous else None
+    for lists in active:
+        lists.grads = []
+
+
+def standing(optimizer: Any) -> list[Lists] | None:
+    """The lists of the last step with the gradients of this one, if nothing else has changed."""
+    plan = optimizer.__dict__.get("_plan")
+    known = None if plan is None else plan.last
+    if known is None or not known.holds(optimizer):
+        return None
+    if plan.key != _key([lists for lists in known.active if lists.params]):
+        return None
+    for lists in known.active:
+        lists.grads = list(map(GRAD, lists.params))
+    grads = list(chain.from_iterable(lists.grads for lists in known.active))
+    if set(map(type, grads)) != {Tensor} or not all(map(Tensor.is_contiguous, grads)):
+        return None
+    return known.active if plan.fits(known.active) else None

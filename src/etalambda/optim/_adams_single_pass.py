@@ -30,14 +30,18 @@ from torch import Tensor
 
 from etalambda.optim._base import Lists, advance_steps, as_float
 from etalambda.optim._fused import DTYPE, dense_together
+from etalambda.optim._triton_launch import Launch
 
 NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 LAG = 2.0**-23  # of a weight
-# How the work is cut, by the number of elements: few elements still fill the chip.
-SMALL = dict(chunk=4096, block=1024, warps=4)
-LARGE = dict(chunk=32768, block=1024, warps=4)
-MANY = 1 << 25
-DECIDE = dict(BLOCK=2048, TENSORS=512, num_warps=16)
+# How the work is cut, from so many elements on: few elements still fill the chip. Of ten cuts of 11,
+# 30 and 300 million elements on an H200 chunks of 4096 and of 8192 were the fastest, within 1 % of
+# each other (docs/evidence/bench-optim-gpu); the fewer chunks, the less `decide` has to sum.
+CUTS = {
+    0: dict(chunk=4096, block=1024, warps=4),
+    1 << 23: dict(chunk=8192, block=1024, warps=4),
+}
+DECIDE, DECIDE_WARPS = dict(BLOCK=2048, TENSORS=512), 16
 
 
 def counts_on_device(lists: Lists) -> bool:
@@ -67,7 +71,7 @@ class SinglePass:
         self.contiguous = all(map(Tensor.is_contiguous, weights))
         self.amsgrad = bool(groups[0].group["amsgrad"])
         numels = [w.numel() for w in weights]
-        self.shape = SMALL if sum(numels) < MANY else LARGE
+        self.shape = CUTS[max(least for least in CUTS if least <= sum(numels))]
         kinds = [
             (w.dtype, bool(lists.group["maximize"])) for lists in groups for w in lists.weights
         ]
@@ -88,11 +92,12 @@ class SinglePass:
         self.dial = torch.tensor(dial, dtype=torch.float64, device=home)
         self.max_norm, self.limit = self.dial[5], float("nan")
         self.v_mean = self.dial[6]
-        self.grads = torch.zeros(count, dtype=torch.int64, device=home)
         self.pointers: list[int] | None = None
+        self._new_table()
         several = home.type == "cuda" and torch.cuda.device_count() > 1
         self.guard: Any = torch.cuda.device(home) if several else nullcontext()
         self.frozen: list[Tensor] = []  # tables of gradients that a graph reads
+        self.last: Any = None  # the lists of the last step: see `_adams_plans`
 
     def _cut(self, numels: list[int], kinds: list[tuple[torch.dtype, bool]]) -> None:
         """Chunks of every tensor, those of one dtype and sign next to each other."""
@@ -134,7 +139,8 @@ class SinglePass:
         """Measure Σv anew and start without a lag: a run that is resumed from here does so too."""
         column = self.decision.MAX_EXP_AVG_SQ if self.amsgrad else self.decision.EXP_AVG_SQ
         with self.guard:
-            self._sums(self.sums, "v", column.value, True, None)
+            for launch in self._sums(self.sums, "v", column.value, True, None):
+                launch()
         self.coefs[:, 3:5].zero_()
         self.dial[0].fill_(1.0)
         self.stale = False
@@ -168,50 +174,81 @@ class SinglePass:
         self.counters = [s for lists in groups for s in lists.steps]
 
     def _launch(self, clip: bool, scale: Tensor | None, found_inf: Tensor | None) -> None:
-        what = "peak" if self.amsgrad else "g2"
-        if self.bundles:
-            column = self.decision.EXP_AVG_SQ.value
-            self._sums(self.ahead, what, column, clip, scale if self.amsgrad else None)
-        self.decision.decide[(1,)](
-            self.table, self.tensor_of, self.hyper, self.sums, self.ahead, self.coefs, self.dial,
-            self.dial if scale is None else scale, self.dial if found_inf is None else found_inf,
-            len(self.tensor_of), len(self.dtypes), SCALED=scale is not None,
-            CHECKED=found_inf is not None, CLIP=clip, PEAKS=self.amsgrad, **DECIDE,
-        )  # fmt: skip
-        for dtype, maximize, first, size in self.bundles:
-            self.kernels.move[(size,)](
-                self.table, self.grads, self.tensor_of, self.start_of, self.hyper, self.coefs,
-                self.dial, self.sums, first, AMSGRAD=self.amsgrad, MAXIMIZE=maximize,
-                **self._cutting(dtype),
-            )  # fmt: skip
+        if scale is found_inf is None:
+            if clip not in self.launches:
+                self.launches[clip] = self._prepared(clip, None, None)
+            launches = self.launches[clip]
+        else:  # tensors of somebody else's: nothing is known of the next step's
+            launches = self._prepared(clip, scale, found_inf)
+        for launch in launches:
+            launch()
 
-    def _cutting(self, dtype: torch.dtype) -> dict[str, Any]:
+    def _prepared(self, clip: bool, scale: Any, found_inf: Any) -> list[Launch]:
+        made: list[Launch] = []
+        if self.bundles:
+            what, column = "peak" if self.amsgrad else "g2", self.decision.EXP_AVG_SQ.value
+            made += self._sums(self.ahead, what, column, clip, scale if self.amsgrad else None)
+        arguments = dict(
+            table=self.table, tensor_of=self.tensor_of, hyper=self.hyper, sums=self.sums,
+            ahead=self.ahead, coefs=self.coefs, dial=self.dial,
+            scale=self.dial if scale is None else scale,
+            found_inf=self.dial if found_inf is None else found_inf,
+            chunks=len(self.tensor_of), tensors=len(self.dtypes), SCALED=scale is not None,
+            CHECKED=found_inf is not None, CLIP=clip, PEAKS=self.amsgrad,
+        )  # fmt: skip
+        made.append(Launch(self.decision.decide, 1, arguments | DECIDE, num_warps=DECIDE_WARPS))
+        for dtype, maximize, first, size in self.bundles:
+            arguments = self._arguments(dtype) | dict(
+                coefs=self.coefs, sums=self.sums, last=first + size - 1, AMSGRAD=self.amsgrad,
+                MAXIMIZE=maximize,
+            )  # fmt: skip
+            made.append(self._one(self.kernels.move, size, arguments))
+        return made
+
+    def _sums(
+        self, out: Tensor, what: str, column: int, always: bool, scale: Any
+    ) -> list[Launch]:
+        made = []
+        for dtype, _, first, size in self.bundles:
+            arguments = self._arguments(dtype) | dict(
+                scale=self.dial if scale is None else scale, out=out, first=first, WHAT=what,
+                COLUMN=column, ALWAYS=always, SCALED=scale is not None,
+            )  # fmt: skip
+            made.append(self._one(self.kernels.sums_of_chunks, size, arguments))
+        return made
+
+    def _one(self, kernel: Any, programs: int, arguments: dict[str, Any]) -> Launch:
+        return Launch(kernel, programs, arguments, num_warps=self.shape["warps"])
+
+    def _arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         tl = self.kernels.tl
         wide = tl.float64 if dtype == torch.float64 else tl.float32
         return dict(
-            DTYPE=getattr(tl, str(dtype).removeprefix("torch.")), WIDE=wide,
-            CHUNK=self.shape["chunk"], BLOCK=self.shape["block"], num_warps=self.shape["warps"],
+            table=self.table, grads=self.grads, tensor_of=self.tensor_of, start_of=self.start_of,
+            hyper=self.hyper, dial=self.dial, WIDE=wide,
+            DTYPE=getattr(tl, str(dtype).removeprefix("torch.")),
+            CHUNK=self.shape["chunk"], BLOCK=self.shape["block"],
         )  # fmt: skip
-
-    def _sums(self, out: Tensor, what: str, column: int, always: bool, scale: Any) -> None:
-        for dtype, _, first, size in self.bundles:
-            self.kernels.sums_of_chunks[(size,)](
-                self.table, self.grads, self.tensor_of, self.start_of, self.hyper, self.dial,
-                self.dial if scale is None else scale, out, first, WHAT=what, COLUMN=column,
-                ALWAYS=always, SCALED=scale is not None, **self._cutting(dtype),
-            )  # fmt: skip
 
     # --- what changes from step to step, written without a wait ---------------------------------
 
+    def _new_table(self) -> None:
+        """An empty table of the gradients' addresses, and with it new launches."""
+        self.grads = torch.zeros(len(self.dtypes), dtype=torch.int64, device=self.home)
+        self.slots, self.held = list(self.grads.unbind()), [0] * len(self.dtypes)
+        self.launches: dict[bool, list[Launch]] = {}
+
     def _set_grads(self, grads: Sequence[Tensor], recording: bool) -> None:
         """Addresses travel as kernel arguments: a copy from the host would wait for the device."""
-        pointers = [g.data_ptr() for g in grads]
+        pointers = list(map(Tensor.data_ptr, grads))
         if pointers != self.pointers:
             if recording or any(self.grads is t for t in self.frozen):
-                self.grads = torch.zeros(len(grads), dtype=torch.int64, device=self.home)
-            else:
-                self.grads.zero_()
-            torch._foreach_add_(list(self.grads.unbind()), pointers)
+                self._new_table()
+            moved = [i for i, (a, b) in enumerate(zip(pointers, self.held)) if a != b]
+            if moved:
+                slots = [self.slots[i] for i in moved]
+                torch._foreach_add_(slots, [pointers[i] - self.held[i] for i in moved])
+            self.held = pointers
             # What a capture records has not run: the next eager step writes a table of its own.
             self.pointers = None if recording else pointers
         if recording:

@@ -118,12 +118,18 @@ class Base(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        active = []
-        for group in self.param_groups:
-            again = None if torch.compiler.is_compiling() else self._again(group)
-            active.append(again or self._gathered(group))
+        active = None if torch.compiler.is_compiling() else self._standing()
+        if active is None:
+            active = []
+            for group in self.param_groups:
+                again = None if torch.compiler.is_compiling() else self._again(group)
+                active.append(again or self._gathered(group))
         self._update(active)
         return loss
+
+    def _standing(self) -> list[Lists] | None:
+        """`_again` of all groups at once, where that is asked of the whole optimizer."""
+        return None
 
     def _again(self, group: dict[str, Any]) -> Lists | None:
         """The lists of the last step with the gradients of this one, if nothing else changed."""

@@ -144,6 +144,9 @@ class AdamS(Whole):
         names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
         return names if group["amsgrad"] else names[:2]
 
+    def _standing(self) -> list[Lists] | None:
+        return _adams_plans.standing(self)
+
     def _update(self, active: list[Lists]) -> None:
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         plan = _adams_plans.find(self, active)
@@ -176,6 +179,7 @@ class AdamS(Whole):
         if on_host and found_inf is not None and as_float(found_inf):
             return
         plan.step(groups, scale, found_inf)
+        _adams_plans.remember(self, plan, active)
         self._note(plan.v_mean, groups[0].params[0])
 
     def _clip(self, parts: list[Engine], every: Any) -> Tensor | float:
