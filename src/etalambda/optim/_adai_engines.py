@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from etalambda.optim import functional as F
+from etalambda.optim._adams_engines import _sums
 from etalambda.optim._base import (
     Lists,
     advance_steps,
@@ -162,40 +163,80 @@ class Blocked(Pure):
 
 
 class Foreach(Pure):
-    """In place with torch's foreach operations."""
+    """In place with torch's foreach operations; on an accelerator nothing waits for the host.
+
+    It works with 1 - β1 = clip(β0 v̂ / v̄, ε, 1), which takes fewer passes than β1.
+    """
 
     def second_moment(self, clip: Any) -> Tensor:
         group, lists = self.lists.group, self.lists
         grads: Any = torch._foreach_neg(lists.grads) if group["maximize"] else lists.grads
         if not self.decoupled:
-            grads = torch._foreach_add(grads, lists.weights, alpha=as_float(group["weight_decay"]))
+            decay = _number(group["weight_decay"], lists.weights[0].device)
+            if isinstance(decay, Tensor):
+                terms = torch._foreach_mul(lists.weights, decay.to(lists.weights[0].dtype))
+                grads = torch._foreach_add(grads, terms)
+            else:
+                grads = torch._foreach_add(grads, lists.weights, alpha=decay)
         self.grads = list(grads)
         beta2 = as_float(group["betas"][1])
         advance_steps(lists)
         squares = lists.buffers["exp_avg_sq"]
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, self.grads, self.grads, 1 - beta2)
-        self.v_hats = list(torch._foreach_div(squares, [1 - beta2**s for s in host_steps(lists)]))
-        return F.mean_of_all(self.v_hats) * self.count
+        # v̂ = v / correction; a number if all tensors are of one age and the host knows it.
+        steps: list[Any] = host_steps(lists)
+        self.correction: Any = None
+        if not isinstance(steps[0], Tensor) and len(set(steps)) == 1:
+            self.correction = 1 - beta2 ** steps[0]
+        elif isinstance(steps[0], Tensor):
+            self.correction = 1 - beta2 ** torch.stack(steps)
+        sums = torch.stack(_sums(squares))
+        if self.correction is None:
+            self.correction = [1 - beta2**step for step in steps]
+            return torch.stack(torch._foreach_div(list(sums.unbind()), self.correction)).sum()
+        return (sums / self.correction).sum()
 
     def move(self, v_mean: Tensor) -> None:
         group, lists = self.lists.group, self.lists
-        buffers, lr = lists.buffers, as_float(group["lr"])
-        slope, dtype = as_float(group["betas"][0]), self.v_hats[0].dtype
-        v_mean = v_mean.to(self.v_hats[0].device)
-        # Where v̄ = 0, so is every v̂: v̂ / v̄ counts as 1. No number here: the host would wait.
-        share = torch.where(v_mean > 0, -slope / torch.where(v_mean > 0, v_mean, 1.0), 0.0)
-        inertia = torch._foreach_mul(self.v_hats, share.to(dtype))
-        one = torch.where(v_mean > 0, 1.0, 1 - slope).to(dtype)
-        torch._foreach_add_(inertia, one)
-        torch._foreach_clamp_min_(inertia, 0.0)
-        torch._foreach_clamp_max_(inertia, 1 - group["eps"])
-        torch._foreach_mul_(buffers["beta1_prod"], inertia)
-        torch._foreach_sub_(buffers["exp_avg"], self.grads)
-        torch._foreach_mul_(buffers["exp_avg"], inertia)
-        torch._foreach_add_(buffers["exp_avg"], self.grads)
-        denominators = torch._foreach_neg(buffers["beta1_prod"])
-        torch._foreach_add_(denominators, 1)
+        buffers, weights = lists.buffers, lists.weights
+        home, dtype = weights[0].device, weights[0].dtype
+        lr, slope = _number(group["lr"], home), as_float(group["betas"][0])
+        v_mean = v_mean.to(home)
+        taken = self._scaled(slope / torch.where(v_mean > 0, v_mean, 1.0))
+        # Where v̄ = 0, so is every v̂: v̂ / v̄ counts as 1. No number here: the host would wait, as
+        # it does without alpha, where torch takes a 0-d tensor for a number.
+        floor = torch.where(v_mean > 0, torch.zeros_like(v_mean), slope).to(dtype)
+        torch._foreach_add_(taken, floor, alpha=1)
+        torch._foreach_clamp_min_(taken, group["eps"])
+        torch._foreach_clamp_max_(taken, 1.0)
+        torch._foreach_lerp_(buffers["exp_avg"], self.grads, taken)
+        torch._foreach_addcmul_(buffers["beta1_prod"], buffers["beta1_prod"], taken, -1)
+        below = torch._foreach_sub(buffers["beta1_prod"], 1)
         if self.decoupled:
-            torch._foreach_mul_(lists.weights, 1 - lr * as_float(group["weight_decay"]))
-        torch._foreach_addcdiv_(lists.weights, buffers["exp_avg"], denominators, -lr)
+            kept = 1 - lr * _number(group["weight_decay"], home)
+            torch._foreach_mul_(weights, kept.to(dtype) if isinstance(kept, Tensor) else kept)
+        if isinstance(lr, Tensor):
+            moves = torch._foreach_div(buffers["exp_avg"], below)
+            torch._foreach_mul_(moves, lr.to(dtype))
+            torch._foreach_add_(weights, moves)
+        else:
+            torch._foreach_addcdiv_(weights, buffers["exp_avg"], below, lr)
+
+    def _scaled(self, share: Tensor) -> Any:
+        """β0 v̂ / v̄ of every tensor, in new ones."""
+        squares = self.lists.buffers["exp_avg_sq"]
+        if isinstance(self.correction, list):
+            squares = torch._foreach_div(squares, self.correction)
+        else:
+            share = share / self.correction
+        share = share.to(squares[0].dtype)
+        # A number for each tensor takes a launch for each: ages that only the device knows do.
+        return torch._foreach_mul(squares, list(share.unbind()) if share.dim() else share)
+
+
+def _number(value: Any, home: torch.device) -> Any:
+    """A hyperparameter as a number, or left where it is on an accelerator."""
+    if isinstance(value, Tensor) and "cpu" not in (value.device.type, home.type):
+        return value.detach().reshape(()).to(home, torch.float64)
+    return as_float(value)

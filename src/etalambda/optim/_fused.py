@@ -21,7 +21,7 @@ KIND = attrgetter("device", "dtype")
 def alike(lists: Lists) -> list[list[int]]:
     """Indices of tensors of one device, dtype and age, which one call can take together."""
     kinds = set(map(KIND, lists.weights))
-    same_age = len(set(map(id, lists.steps))) <= 1
+    same_age = len(set(map(id, lists.steps))) <= 1 or all(map(_elsewhere, lists.steps))
     if len(kinds) == 1 and same_age and dense_together(lists):
         return [list(range(len(lists.weights)))]
     found: dict[Any, list[int]] = {}
@@ -31,6 +31,11 @@ def alike(lists: Lists) -> list[list[int]]:
         key = (*KIND(w), on_host[index], dense_together(lists.pick([index])))
         found.setdefault(key, []).append(index)
     return list(found.values())
+
+
+def _elsewhere(step: Tensor) -> bool:
+    """Whether a counter lies on a device, where the host does not look at it."""
+    return step.device.type != "cpu"
 
 
 def dense_together(lists: Lists) -> bool:

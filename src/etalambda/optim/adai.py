@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from etalambda.optim._adai_engines import Blocked, Foreach, Pure
-from etalambda.optim._base import Lists
+from etalambda.optim._base import HALF, Lists
 from etalambda.optim._checks import check_at_least_zero, check_betas, check_lr
 from etalambda.optim._fused import alike, dense_together
 from etalambda.optim._whole import Whole
@@ -126,19 +126,20 @@ class Adai(Whole):
         if not lists.params:
             return []
         group = lists.group
-        pure = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
-        if pure or group["foreach"] is False:
+        pure = torch.compiler.is_compiling() or group["differentiable"]
+        far = any(isinstance(b, Tensor) and b.device.type != "cpu" for b in group["betas"])
+        if pure or far or group["foreach"] is False:
             return [Pure(lists, self._memory(), self._DECOUPLED)]
         made: list[Pure] = []
         for indices in alike(lists):
             part = lists if len(indices) == len(lists.params) else lists.pick(indices)
             on_cpu = part.weights[0].device.type == "cpu"
-            foreach = group["foreach"]
+            foreach, capturable = group["foreach"], group["capturable"]
             if foreach is None:
-                foreach = not on_cpu and not isinstance(group["lr"], Tensor)
-            fits = (
-                (on_cpu or foreach) and part.weights[0].is_floating_point() and dense_together(part)
-            )
+                foreach = not on_cpu and (capturable or not isinstance(group["lr"], Tensor))
+            # In half precision β0 / v̄ overflows: the rule computes in float32.
+            able = part.weights[0].dtype not in HALF if foreach else on_cpu and not capturable
+            fits = able and part.weights[0].is_floating_point() and dense_together(part)
             kind: type[Pure] = (Foreach if foreach else Blocked) if fits else Pure
             made.append(kind(part, self._memory(), self._DECOUPLED, self._spent()))
         return made
