@@ -15,6 +15,7 @@ copy bandwidth of this card, over the time taken.
 """
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -75,11 +76,11 @@ MAKERS: dict[str, tuple[Maker, int]] = {  # and the words an element that must m
 ROWS: list[tuple[str, str, float | None]] = [
     ("AdamS", "AdamW", 1.20),
     ("AdamS(exact)", "AdamW", 1.20),
-    ("AdamS(stock)", "AdamW", None),
+    ("AdaiS", "AdamW", None),
     ("AdamS(max_norm)", "clip + AdamW", None),
     ("SGDS", "SGD", None),
     ("AMSGradS", "AMSGradW", None),
-    ("AdaiS", "AdamW", None),
+    ("AdamS(stock)", "AdamW", None),
     ("AdamW on a sphere", "AdamW", None),
 ]
 EAGER_ONLY = {"AdamW on a sphere"}  # its projection reads a norm
@@ -95,6 +96,7 @@ class Case:
         def draw(shape: tuple[int, ...]) -> torch.Tensor:
             return torch.randn(shape, generator=generator, device=DEVICE).to(kind)
 
+        gc.collect()  # cases of former rows refer to themselves
         before = torch.cuda.memory_allocated() if HAS_CUDA else 0
         self.params = [Parameter(draw(shape)) for shape in shapes]
         for p in self.params:
@@ -194,14 +196,14 @@ def row(
 
 
 def sweep(args: argparse.Namespace) -> list[dict]:
-    """How the single pass likes its work cut; only looked at to set SMALL and LARGE."""
+    """How the single pass likes its work cut; only looked at to set its table of cuts."""
     from etalambda.optim import _adams_single_pass as cut
 
-    found, former = [], (cut.SMALL, cut.LARGE)
+    found, former = [], dict(cut.CUTS)
     for kind in ("ResNet-18", "GPT 30M", "300M"):
         theirs = Case("AdamW", SHAPES[kind], True)
         for chunk, block, warps in CUTS:
-            cut.SMALL = cut.LARGE = dict(chunk=chunk, block=block, warps=warps)
+            cut.CUTS = {0: dict(chunk=chunk, block=block, warps=warps)}
             for name in ("AdamS", "AdamS(exact)"):
                 ours = Case(name, SHAPES[kind], True)
                 mine, other = compare(ours, theirs, 7, time.monotonic() + 1)
@@ -212,7 +214,7 @@ def sweep(args: argparse.Namespace) -> list[dict]:
                 )
                 print(*found[-1].values(), flush=True)
                 del ours
-    cut.SMALL, cut.LARGE = former
+    cut.CUTS = former
     return found
 
 

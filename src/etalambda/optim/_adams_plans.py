@@ -187,14 +187,20 @@ def remember(optimizer: Any, plan: SinglePass, active: list[Lists]) -> None:
 def standing(optimizer: Any) -> list[Lists] | None:
     """The lists of the last step with the gradients of this one, if nothing else has changed."""
     plan = optimizer.__dict__.get("_plan")
-    known = None if plan is None else plan.last
-    if known is None or not known.holds(optimizer):
+    if plan is None or plan.last is None:
         return None
-    if plan.key != _key([lists for lists in known.active if lists.params]):
+    if not (plan.last.holds(optimizer) and _with_gradients(plan, plan.last.active)):
+        plan.last = None  # and with it gradients that were looked at
         return None
-    for lists in known.active:
+    return plan.last.active
+
+
+def _with_gradients(plan: SinglePass, active: list[Lists]) -> bool:
+    """Give the lists their gradients, if all have one and everything lies where it did."""
+    if plan.key != _key([lists for lists in active if lists.params]):
+        return False
+    for lists in active:
         lists.grads = list(map(GRAD, lists.params))
-    grads = list(chain.from_iterable(lists.grads for lists in known.active))
-    if set(map(type, grads)) != {Tensor} or not all(map(Tensor.is_contiguous, grads)):
-        return None
-    return known.active if plan.fits(known.active) else None
+    grads = list(chain.from_iterable(lists.grads for lists in active))
+    dense = set(map(type, grads)) == {Tensor} and all(map(Tensor.is_contiguous, grads))
+    return dense and plan.fits(active)

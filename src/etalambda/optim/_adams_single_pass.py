@@ -34,9 +34,9 @@ from etalambda.optim._triton_launch import Launch
 
 NAMES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 LAG = 2.0**-23  # of a weight
-# How the work is cut, from so many elements on: few elements still fill the chip. Of ten cuts of 11,
-# 30 and 300 million elements on an H200 chunks of 4096 and of 8192 were the fastest, within 1 % of
-# each other (docs/evidence/bench-optim-gpu); the fewer chunks, the less `decide` has to sum.
+# How the work is cut, from so many elements on: few elements still fill the chip. Of ten cuts of
+# 11, 30 and 300 million elements on an H200 chunks of 4096 and of 8192 were the fastest, within 1 %
+# of each other (docs/evidence/bench-optim-gpu); the fewer chunks, the less `decide` has to sum.
 CUTS = {
     0: dict(chunk=4096, block=1024, warps=4),
     1 << 23: dict(chunk=8192, block=1024, warps=4),
@@ -205,9 +205,7 @@ class SinglePass:
             made.append(self._one(self.kernels.move, size, arguments))
         return made
 
-    def _sums(
-        self, out: Tensor, what: str, column: int, always: bool, scale: Any
-    ) -> list[Launch]:
+    def _sums(self, out: Tensor, what: str, column: int, always: bool, scale: Any) -> list[Launch]:
         made = []
         for dtype, _, first, size in self.bundles:
             arguments = self._arguments(dtype) | dict(
