@@ -2,10 +2,10 @@
 
 Four initializations (Kaiming, NTK, Kaiming times 1000 and 0.001), two λ (λ₀, 5λ₀), lr to a tenth at
 epochs 80 and 120 or already at 0 and 120; momentum 0.9. Far from equilibrium the norm decays alone:
-ln ‖W‖² falls by 2ηλ/(1 - β) a step, in the ratios 1 : 10 : 5 : 50.
+ln ‖W‖² falls by about 2ηλ/(1 - β) a step, in the ratios 1 : 10 : 5 : 50.
 
 Departures from the paper: at cpu scale a BatchNorm network on clean digits, not PreResNet32 on
-CIFAR-10; the effective ηλ/(1 - β) at the large lr and λ₀ is 0.01.
+CIFAR-10; the effective ηλ/(1 - β) at the large lr and λ₀ is 0.005.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from etalambda.lab.reproduce import Bench, Figure, Jobs, above, within
 from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, watch
 from etalambda.lab.reproduce.pairs import a_seed, hull, mean_curve, rows
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
-from etalambda.schedule import multi_step
+from etalambda.schedule import multi_step, shrinkage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Initializations(OnDigits):
 
     ten: int
     lr: float = 0.04
-    weight_decay: float = 0.025
+    weight_decay: float = 0.012
     momentum: float = 0.9
     label_noise: float = 0.0
 
@@ -62,7 +62,7 @@ def _job(recipe: Initializations, bench: Bench, init: str) -> Any:
         return made
 
     def job(tick: Tick) -> Tables:
-        run = dict(steps=16 * recipe.ten, every=max(4, recipe.ten // 12), tick=tick)
+        run = dict(steps=16 * recipe.ten, every=max(4, recipe.ten // 10), tick=tick)
         make, task = scaled(recipe.net, INITS[init]), recipe.task(bench)
         seen = watch(make, task, arms(range(recipe.seeds)), momentum=recipe.momentum, **run)
         keep = ("arm", "seed", "step", "norm", "effective_lr", "lr", "weight_decay", "test_error")
@@ -106,20 +106,20 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
 
 
 def _slope_ratio(table: dict[str, np.ndarray]) -> Interval:
-    """Each seed's fall of ln G over Σ 2ηλ/(1 - β), until G is 100 times its least value.
+    """Each seed's fall of ln G over that of pure decay, until G is 100 times its least value.
 
-    The first look after 2/(1 - β) steps is the start: momentum has to gather first.
+    Pure decay under momentum is `schedule.shrinkage` (LLA-X2); it tends to 2ηλ/(1 - β) a step.
     """
     ratios = []
     for seed in np.unique(table["seed"]):
         one = rows(table, seed=seed)
-        logs = 2 * np.log(one["norm"])
+        logs = 2 * np.log(one["norm"].astype(float))
         early = (logs > logs.min() + np.log(100)) | (one["step"] <= one["step"].max() / 16)
-        first = int(np.flatnonzero(one["step"] >= 2 * one["gain"][0])[0])
-        last = max(first + 1, int(np.flatnonzero(early)[-1]))
-        rate = 2 * one["lr"] * one["weight_decay"] * one["gain"]
-        spent = float((rate[first:last] * np.diff(one["step"])[first:last]).sum())
-        ratios.append((logs[first] - logs[last]) / spent)
+        last = max(1, int(np.flatnonzero(early)[-1]))
+        steps = np.diff(one["step"])[:last]
+        lrs, decays = (np.repeat(one[key][:last], steps) for key in ("lr", "weight_decay"))
+        kept = shrinkage(lrs.tolist(), decays.tolist(), momentum=1 - 1 / float(one["gain"][0]))
+        ratios.append((logs[last] - logs[0]) / (2 * np.log(kept).sum()))
     return mean_interval(ratios)
 
 
@@ -177,7 +177,7 @@ FIGURE = Figure(
     claim="Large early lr and λ make the result independent of the initialization's scale; a small "
     "lr from the start does not.",
     criteria={
-        "slopes": within("x1000: fall of ln G over the sum of 2ηλ/(1 - β)", 0.9, 1.1),
+        "slopes": within("x1000: fall of ln G over that of pure decay", 0.9, 1.1),
         "robust": within("5λ₀: final test error, other initializations minus Kaiming", -0.02, 0.02),
         "needed": above("extreme scales: λ₀ and small lr minus 5λ₀, final test error", 0.02),
     },
@@ -187,11 +187,10 @@ FIGURE = Figure(
             seeds=3,
             hidden=(16,),
             ten=12,
-            weight_decay=0.1,
             departures=(DIGITS.format("64-16-10", 12),),
         ),
         "cpu": Initializations(
-            minutes=3.0, seeds=10, ten=195, departures=(DIGITS.format("64-32-32-10", 195),)
+            minutes=3.0, seeds=6, ten=400, departures=(DIGITS.format("64-32-32-10", 400),)
         ),
     },
     measure=measure,

@@ -1,8 +1,8 @@
-"""The stylized facts of Richemond & Guo 2019, section 3.4: does the theory imply them? (CGD-C1 .. C8)
+"""The stylized facts of Richemond & Guo 2019, section 3.4: does their theory imply them?
 
 One number a fact, measured where the theory is exact (3-spin landscapes on the sphere, GOE
-matrices) or where it claims to reach (networks). A fact holds if the number is what the fact would make it;
-C2, C5 and C8 do not follow from the theory, and their criteria are free to fail.
+matrices) or where it claims to reach (networks). A fact holds if the number is what it would make
+of it; C2, C5 and C8 do not follow from the theory, and their criteria are free to fail.
 
     C1  L2 raises the effective lr: tan of a projected step's angle, with L2 over without
     C2  L2 is of the order of lr: what two runs differ by whose λ/η are 100 times apart but whose
