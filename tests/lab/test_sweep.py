@@ -1,9 +1,6 @@
 """Sweeps: which cells there are, and that each is trained once whoever dies."""
 
-import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -24,6 +21,7 @@ from etalambda.lab.sweep.targets import target
 from etalambda.lab.sweep.work import _one, work
 from tests.lab import sweep_target
 from tests.lab.sweep_target import Config
+from tests.lab.sweep_workers import check_log, kill_workers, start
 
 KIND = "tests.lab.sweep_target"
 PLAIN = Config()
@@ -349,48 +347,6 @@ def test_passwords_are_not_told(tmp_path, capsys):
         assert command() == "etalambda sweep --storage postgresql+psycopg://me:***@localhost:1/x"
     finally:
         sys.argv = sys_argv
-
-
-def start(out, *words, heartbeat=1, workers=2):
-    env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    line = [sys.executable, "-m", "etalambda.lab.cli", "sweep", KIND, "--out", str(out), *words]
-    line += ["--workers", str(workers), "--heartbeat", str(heartbeat)]
-    return subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True)
-
-
-def at_work(out):
-    """The pids of the workers that hold a cell's lock."""
-    found = []
-    for lock in (out / CELLS).glob("*/.lock"):
-        try:
-            found.append(json.loads(lock.read_text())["pid"])
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def kill_workers(out, process, times):
-    """Kill -9 a worker in the middle of a cell, so many times, each another one."""
-    killed = set()
-    while len(killed) < times and process.poll() is None:
-        for pid in at_work(out):
-            if pid not in killed:
-                killed.add(pid)
-                os.kill(pid, signal.SIGKILL)
-                time.sleep(0.3)
-                break
-        time.sleep(0.02)
-    return len(killed)
-
-
-def check_log(log, cells, kills):
-    """Each cell was ended once, and begun once more for each kill at most."""
-    lines = [line.split() for line in log.read_text().splitlines()]
-    ends = Counter(name for what, name, _ in lines if what == "end")
-    begins = Counter(name for what, name, _ in lines if what == "begin")
-    assert set(ends.values()) == {1}
-    assert len(ends) == cells
-    assert cells <= sum(begins.values()) <= cells + kills
 
 
 @pytest.mark.dist

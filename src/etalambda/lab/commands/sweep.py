@@ -216,7 +216,7 @@ def worker(
         quiet: Say nothing.
     """
     from etalambda.lab.sweep.queue import Queue
-    from etalambda.lab.sweep.storage import open_storage, sqlite_url
+    from etalambda.lab.sweep.storage import sqlite_url, storage_of
     from etalambda.lab.sweep.work import work
 
     check_counts(heartbeat=heartbeat)
@@ -225,10 +225,11 @@ def worker(
         if out is None or not (out / "sweep.db").is_file():
             raise ValueError("name the queue: --storage URL, or --out FOLDER with a sweep.db in it")
         url = sqlite_url(out)
-    queue = Queue.load(open_storage(url, heartbeat), study, trusted=experiment)
-    folder = out or Path("runs") / queue.study.study_name
-    if not quiet:
-        print(f"worker of {queue.study.study_name}: records go to {folder}", file=sys.stderr)
-    done = work(queue, folder)
+    with storage_of(url, heartbeat) as storage:
+        queue = Queue.load(storage, study, trusted=experiment)
+        folder = out or Path("runs") / queue.study.study_name
+        if not quiet:
+            print(f"worker of {queue.study.study_name}: records go to {folder}", file=sys.stderr)
+        done = work(queue, folder)
     if not quiet:
         print(f"nothing is left to do; {done} units were done here")

@@ -21,11 +21,11 @@ from etalambda.lab.sweep.local import Job
 def run_worker(job: Job) -> int:
     """One worker to its end; runs inside a task of the cluster."""
     from etalambda.lab.sweep.queue import Queue
-    from etalambda.lab.sweep.storage import open_storage
+    from etalambda.lab.sweep.storage import storage_of
     from etalambda.lab.sweep.work import work
 
-    queue = Queue.load(open_storage(job.storage, job.heartbeat), job.study, trusted=job.kind)
-    return work(queue, job.out)
+    with storage_of(job.storage, job.heartbeat) as storage:
+        return work(Queue.load(storage, job.study, trusted=job.kind), job.out)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from etalambda.lab.sweep.local import Job, crew
 from etalambda.lab.sweep.plan import Plan
 from etalambda.lab.sweep.queue import Queue
 from etalambda.lab.sweep.space import mark_of
-from etalambda.lab.sweep.storage import open_storage, sqlite_url
+from etalambda.lab.sweep.storage import sqlite_url, storage_of
 from etalambda.lab.sweep.work import best_of
 
 ENGINES: dict[str, Callable[[Job, int, Mapping[str, str]], AbstractContextManager[Any]]] = {
@@ -62,14 +62,15 @@ def run_sweep(
     """
     out.mkdir(parents=True, exist_ok=True)
     url, name = storage or sqlite_url(out), study or out.resolve().name
-    queue = Queue.create(open_storage(url, heartbeat), name, plan)
-    write_text(out / PLAN, plan.to_json() + "\n")
-    queue.enqueue(finished_cells(out))
-    job = Job(url, name, out.resolve(), plan.kind, heartbeat)
-    if engine == "none" or queue.counts().over:
-        return queue.counts()
-    with ENGINES[engine](job, workers, options or {}) as crew_:
-        return _watch(queue, crew_, progress)
+    with storage_of(url, heartbeat) as opened:
+        queue = Queue.create(opened, name, plan)
+        write_text(out / PLAN, plan.to_json() + "\n")
+        queue.enqueue(finished_cells(out))
+        job = Job(url, name, out.resolve(), plan.kind, heartbeat)
+        if engine == "none" or queue.counts().over:
+            return queue.counts()
+        with ENGINES[engine](job, workers, options or {}) as crew_:
+            return _watch(queue, crew_, progress)
 
 
 def _watch(queue: Queue, crew_: Any, progress: Progress) -> Counts:

@@ -73,6 +73,17 @@ def open_storage(url: str, heartbeat: int = 60) -> Any:
         raise ValueError(f"storage {_safe(url)} cannot be used: {reason}") from error
 
 
+@contextmanager
+def storage_of(url: str, heartbeat: int = 60) -> Iterator[Any]:
+    """`open_storage` for the time of a block; its connections are closed at the end."""
+    storage = open_storage(url, heartbeat)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
 def _safe(url: str) -> str:
     try:
         return hidden(url)
