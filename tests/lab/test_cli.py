@@ -239,7 +239,7 @@ def test_progress_is_a_plain_line_now_and_then_where_nobody_watches(capsys, monk
     with console.progress_bar("map") as progress:
         for done in (1, 2, 3):
             progress(done, 4, "map: 4 cells")
-    assert capsys.readouterr().err == "map: 4 cells: 50 % after 11 s\n"
+    assert capsys.readouterr().err == "map: 4 cells: 50 % after 11 s, about 11 s left\n"
 
 
 def test_names_of_a_run_are_no_markup_of_the_terminal(capsys):

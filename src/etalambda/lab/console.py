@@ -87,8 +87,9 @@ def _plain_progress(title: str) -> Progress:
         now = time.monotonic()
         if now - last >= QUIET_SECONDS:
             last = now
-            share = 100 * done / max(total, 1)
-            line = f"{text or title}: {share:.0f} % after {now - started:.0f} s"
-            print(line, file=sys.stderr, flush=True)
+            share = done / max(total, 1)
+            line = f"{text or title}: {100 * share:.0f} % after {now - started:.0f} s"
+            left = f", about {(now - started) * (1 / share - 1):.0f} s left" if share > 0.02 else ""
+            print(line + left, file=sys.stderr, flush=True)
 
     return progress

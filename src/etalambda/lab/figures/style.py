@@ -137,6 +137,7 @@ def save(figure: Any, path: Path) -> Path:
         raise ValueError(f"picture must end in {', '.join(SUFFIXES)}, got {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.tmp")
+    part.unlink(missing_ok=True)  # never through a link
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
     figure.savefig(part, format=path.suffix[1:], dpi=120, metadata=metadata)
     part.replace(path)

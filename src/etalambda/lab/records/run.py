@@ -186,6 +186,9 @@ def _session(folder: Path, env: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         session["seconds"] = round(time.perf_counter() - started, 3)
+        there = files.read_json(folder / "env.json")
+        if there.get("finished") and not env.get("finished"):
+            env.update(there)  # by another host that took this run over: its word counts
         with suppress(RecordError):  # a full disk was reported where it cost a part
             _write_env(folder, env)
 

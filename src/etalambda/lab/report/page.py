@@ -59,7 +59,9 @@ def write_page(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.tmp")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.unlink(missing_ok=True)
+        with open(part, "x", encoding="utf-8") as file:  # never through a link
+            file.write(text)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
