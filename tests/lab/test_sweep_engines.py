@@ -7,9 +7,11 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,16 +67,19 @@ def postgres(tmp_path_factory):
         as_user = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": folder}
     data, port = folder / "data", free_port()
 
-    def run(*words):
-        subprocess.run([str(word) for word in words], check=True, capture_output=True, **as_user)
+    def run(*words, check=True):
+        subprocess.run([str(word) for word in words], check=check, capture_output=True, **as_user)
 
     run(programs / "initdb", "-D", data, "-A", "trust", "-U", "tester", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
     run(programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start")
+    pid = int((data / "postmaster.pid").read_text().split()[0])
     try:
         yield f"postgresql+psycopg://tester:secret@127.0.0.1:{port}/postgres"
     finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop", check=False)
+        with suppress(ProcessLookupError):  # its folder was swept away: it still has its pid
+            os.kill(pid, signal.SIGQUIT)
 
 
 def thirty_of_thirty(tmp_path, *words, kills=3, workers=3):
