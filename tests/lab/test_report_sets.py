@@ -114,14 +114,14 @@ def test_the_page_of_a_sweep(sweep):
     assert "etalambda sweep train --over lr=0.01,0.1,1 --over optimizer=sgd,adamw" in page
     assert "53 of 54 finished" in page
     assert "--weight-decay 0.01" in page  # the command of a cell
+    assert page.count("<summary>Mechanism: ") == 2
 
 
 def test_static_figures_for_papers(sweep, tmp_path):
     paths = write_pictures(find_runs([sweep]), tmp_path)
     names = {path.name for path in paths}
-    assert names == {
-        f"Sweep-toy-{n}{e}" for n in ("maps", "curves", "arms") for e in (".svg", ".pdf")
-    }
+    drawn = ("maps", "curves", "arms", "mechanism-sgd", "mechanism-adamw")
+    assert names == {f"Sweep-toy-{n}{e}" for n in drawn for e in (".svg", ".pdf")}
     assert all(path.stat().st_size > 1000 for path in paths)
     assert "Mean" not in (tmp_path / "Sweep-toy-maps.svg").read_text()[:100]
 

@@ -18,7 +18,14 @@ Rows = Sequence[dict[str, Any]]
 
 
 @house_style
-def mechanism(rows: Rows, *, panel: str = "panel", index: str = "index", group: int = 0) -> Any:
+def mechanism(
+    rows: Rows,
+    *,
+    panel: str = "panel",
+    index: str = "index",
+    group: int = 0,
+    turn: str = "angle between two rows, radians",
+) -> Any:
     """Draw what a run's rows hold.
 
     Args:
@@ -26,6 +33,7 @@ def mechanism(rows: Rows, *, panel: str = "panel", index: str = "index", group: 
         panel: The name that the `Panel` has in the rows.
         index: The name of a quantity such as ``hessian_index(...).value``; may be missing.
         group: Which param group's lr, λ and predicted angle.
+        turn: What the angles of these rows are.
 
     Returns:
         A matplotlib Figure.
@@ -54,7 +62,7 @@ def mechanism(rows: Rows, *, panel: str = "panel", index: str = "index", group: 
     _by_kind(angles, rows, f"{panel}/angle/", kinds)
     predicted = _series(rows, f"{panel}/predicted_angle/{group}")
     angles.plot(*predicted, ":", color=MUTED, label="predicted")
-    _finish(angles, "angle between two rows, radians", "", log=True, legend=True)
+    _finish(angles, turn, "", log=True, legend=True)
     _by_kind(gradients, rows, f"{panel}/gradient/", kinds)
     _finish(gradients, "gradient norm", "", log=True)
     steps, values = _series(rows, index)

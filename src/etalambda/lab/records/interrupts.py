@@ -1,5 +1,6 @@
 """Ctrl-C waits for a good moment: until a write is whole (DuckDB does not survive a
-KeyboardInterrupt in its midst), or until a step is done and can be kept."""
+KeyboardInterrupt in its midst), or until a step is done and can be kept. Writes hold back SIGTERM
+too, which a sweep's worker takes as Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+HELD = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold SIGINT back for the length of the block, then let it act. Also a decorator.
+    """Hold SIGINT and SIGTERM back for the length of the block, then let act. Also a decorator.
 
     Outside the main thread it does nothing: Python hands signals to the main thread alone.
 
@@ -24,13 +27,14 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     caught: list[Any] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    before = {n: signal.signal(n, lambda number, frame: caught.append(number)) for n in HELD}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if caught:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(caught[0])
 
 
 @contextmanager

@@ -139,6 +139,25 @@ def _with_shares(rows: dict[str, np.ndarray], base: float) -> dict[str, np.ndarr
     return made
 
 
+def panel_rows(curve: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """One seed's rows of a curve as the rows of a `Panel`, which `figures.mechanism` draws."""
+    first = curve["run"] == curve["run"][0]
+    names = {
+        "lr": "lr/0",
+        "weight_decay": "weight_decay/0",
+        "norm": "norm/total",
+        "angle": "angle/total",
+        "gradient_norm": "gradient/total",
+    }
+    columns = {new: curve[old][first].astype(float) for old, new in names.items() if old in curve}
+    columns["intrinsic_lr/0"] = columns["lr/0"] * columns["weight_decay/0"]
+    rows = []
+    for i, step in enumerate(curve["step"][first]):
+        told = {f"panel/{n}": v[i] for n, v in columns.items() if np.isfinite(v[i])}
+        rows.append({"step": int(step)} | told)
+    return rows
+
+
 def arm_name(config: Mapping[str, Any], names: tuple[str, ...]) -> str:
     """What tells this arm from the others, in words.
 

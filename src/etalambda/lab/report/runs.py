@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 from etalambda.lab.commands.words import words_of
 from etalambda.lab.figures.arms import arm_curves, arm_errors
 from etalambda.lab.figures.map import arm_maps, colour_limits
+from etalambda.lab.figures.mechanism import mechanism
 from etalambda.lab.figures.style import palette, to_svg
-from etalambda.lab.report.arms import Arm, Arms
+from etalambda.lab.report.arms import Arm, Arms, panel_rows
 from etalambda.lab.report.curves import chips, curve_charts
 from etalambda.lab.report.heatmap import heatmap
-from etalambda.lab.report.html import Section, figures, paragraph
+from etalambda.lab.report.html import Section, details, figures, paragraph
 from etalambda.lab.report.tables import Table, mean_sd, number, percent
 from etalambda.lab.results import Line, Results
 
@@ -179,7 +181,18 @@ def _curves(arms: Arms, name: str) -> str:
     )
     colours = palette(list(curves))
     shown = chips(colours) if len(curves) > 1 else ""
-    return paragraph(text) + shown + curve_charts(curves, colours, name)
+    charts = paragraph(text) + shown + curve_charts(curves, colours, name)
+    return charts + "".join(
+        _mechanism(a, c, f"{name}-m{i}") for i, (a, c) in enumerate(curves.items())
+    )
+
+
+def _mechanism(arm: str, curve: Any, name: str) -> str:
+    """What lr and λ did to the weights of one seed of an arm's best cell, to open on a click."""
+    if not {"lr", "weight_decay", "norm"} <= set(curve):
+        return ""
+    drawn = mechanism(panel_rows(curve), turn="angle of a step, radians")
+    return details(f"Mechanism: {arm}, one seed", to_svg(drawn, name, f"mechanism of {arm}"))
 
 
 def pictures(results: Results) -> dict[str, Any]:
@@ -190,6 +203,10 @@ def pictures(results: Results) -> dict[str, Any]:
         made["maps"] = arm_maps(arms.maps)
     if curves := dict(list(arms.curves().items())[:MOST_CURVES]):
         made["curves"] = arm_curves(curves)
+    for arm, curve in curves.items():
+        if {"lr", "weight_decay", "norm"} <= set(curve):
+            slug = re.sub(r"[^A-Za-z0-9._=+-]+", "-", arm)
+            made[f"mechanism-{slug}"] = mechanism(panel_rows(curve), turn="angle of a step")
     if len(arms.arms) > 1:
         made["arms"] = arm_errors({name: arm.best for name, arm in arms.arms.items()})
     return made

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from etalambda.lab.sweep.counts import MAX_DEATHS
 
@@ -38,7 +40,7 @@ class Crew:
 
     job: Job
     size: int
-    processes: list[subprocess.Popen] = field(default_factory=list)
+    processes: dict[subprocess.Popen, IO[str]] = field(default_factory=dict)  # and what they say
     died: int = 0
 
     def check(self) -> None:
@@ -51,14 +53,14 @@ class Crew:
             code = process.poll()
             if code is None:
                 continue
-            self.processes.remove(process)
+            with self.processes.pop(process) as words:
+                words.seek(0)
+                said = words.read().strip().removeprefix("etalambda: ")
             if code < 0 and self.died < MAX_DEATHS * max(self.size, 4):
                 self.died += 1
                 self.start()
             elif code != 0:
-                said = process.stderr.read().strip() if process.stderr else ""
-                reason = said.removeprefix("etalambda: ") or f"exit code {code}"
-                raise ValueError(f"a worker stopped: {reason}")
+                raise ValueError(f"a worker stopped: {said[-2000:] or f'exit code {code}'}")
 
     def start(self) -> None:
         """One more worker."""
@@ -67,7 +69,9 @@ class Crew:
         words += ["--study", job.study, "--out", str(job.out), "--heartbeat", str(job.heartbeat)]
         threads = str(max(1, _cores() // self.size))
         env = {"OMP_NUM_THREADS": threads} | os.environ | {STORAGE: job.storage}
-        self.processes.append(subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True))
+        # Not a pipe, which would stop them when it is full.
+        said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with its process
+        self.processes[subprocess.Popen(words, env=env, stderr=said)] = said
 
     @property
     def alive(self) -> bool:
@@ -89,9 +93,11 @@ def crew(job: Job, size: int) -> Iterator[Crew]:
         yield made
     finally:
         stop(made.processes)
+        for said in made.processes.values():
+            said.close()
 
 
-def stop(processes: Sequence[subprocess.Popen]) -> None:
+def stop(processes: Iterable[subprocess.Popen]) -> None:
     """SIGTERM, upon which a worker gives its unit back; SIGKILL after ten seconds."""
     for process in processes:
         process.terminate()
@@ -101,5 +107,3 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stderr:
-            process.stderr.close()
