@@ -1,6 +1,6 @@
 """Markdown tables from what the benchmarks of the optimizers measured, for docs/performance.md.
 
-python -m benchmarks.tables docs/evidence/bench-optim/optim.json docs/evidence/bench-optim-gpu/*.json
+python -m benchmarks.tables docs/evidence/bench-optim*/*.json
 """
 
 import argparse
@@ -69,7 +69,9 @@ def gpu_table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("files", type=Path, nargs="+", help="files of benchmarks.optim or .cuda_optim")
+    parser.add_argument(
+        "files", type=Path, nargs="+", help="files of benchmarks.optim or .cuda_optim"
+    )
     for path in parser.parse_args().files:
         found = json.loads(path.read_text())
         if "rows" not in found or "environment" not in found:
