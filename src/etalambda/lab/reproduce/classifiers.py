@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from etalambda.lab.engine import Snapshot, Trial
+from etalambda.lab.engine import Loss, Snapshot, Trial
 from etalambda.lab.engine.many import Many
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.engine.training import cross_entropy
@@ -175,13 +175,14 @@ def steps_of(
     every: int,
     tick: Tick,
     optimizer: str = "sgd",
+    loss: Loss = cross_entropy,
     **hyper: Any,
 ) -> Iterator[Look]:
     """Train all trials together; what there is to see every ``every`` steps, first and last."""
     device = task.y["train"].device
     nets = Stacked.build(make, [trial.seed for trial in trials], device=device)
     feed = task.batches(trials)
-    many = Many(nets, trials, feed, cross_entropy, optimizer, steps, **hyper)
+    many = Many(nets, trials, feed, loss, optimizer, steps, **hyper)
     for seen in many.run(every):
         tick(seen.step / steps)
         yield Look(seen, many.nets)

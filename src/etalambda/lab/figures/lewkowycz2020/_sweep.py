@@ -1,0 +1,304 @@
+"""Sweeps over lr and λ without momentum: how long until the peak, and how high it is.
+
+A network trains for ``spend / (ηλ)`` steps; λ = 0 for as long as the smallest ηλ. t* is the first
+step within half a point of the run's best test accuracy (LG-R1). A run whose best accuracy is below
+`TRAINED` has not trained ("larger η, λ won't train at all") and has no t*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from etalambda.lab.engine import Trial
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.engine.training import cross_entropy
+from etalambda.lab.experiments.parts import Job, Tables, columns
+from etalambda.lab.figures.style import OKABE_ITO, shades
+from etalambda.lab.models.convnets import fully_connected
+from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, within
+from etalambda.lab.reproduce.classifiers import answers, steps_of
+from etalambda.lab.reproduce.pictures import PictureSet
+from etalambda.lab.statistics import Interval, mean_interval, paired_difference, slope
+from etalambda.lab.tasks.digits import Digits
+from etalambda.suggest import time_to_peak
+
+TRAINED = 0.5
+LOOKS, DRAWN = 400, 40  # looks of a run, and how many of them a curve keeps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Recipe):
+    """Every lr with every λ, as long as lr · λ is at least ``rate``.
+
+    ``fixed``: steps of the budget that all share. ``nets``: names of `NETS`. ``data``: a picture
+    set, its first ``images``; digits without one. The middle lr is the one of fixed budgets.
+    """
+
+    seeds: int
+    lrs: tuple[float, ...]
+    weight_decays: tuple[float, ...]
+    rate: float
+    spend: float
+    fixed: int
+    nets: tuple[str, ...] = ("fc",)
+    width: int = 64
+    batch_size: int = 50
+    loss: str = "cross_entropy"
+    data: str = ""
+    images: int = 512
+    looks: int = 2000
+
+    @property
+    def lr(self) -> float:
+        """The lr of fixed budgets."""
+        return self.lrs[len(self.lrs) // 2]
+
+    def task(self, bench: Bench) -> Any:
+        """Clean digits, or the first pictures of a set."""
+        if not self.data:
+            return Digits(0.0, self.batch_size, bench.device)
+        how = dict(batch_size=self.batch_size, looks=self.looks, device=bench.device)
+        return PictureSet(self.data, bench.data, images=self.images, **how)
+
+
+def halved_squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    """½‖f - onehot‖², mean over the batch: (T, B, 10) and (T, B) -> (T,)."""
+    wanted = F.one_hot(targets, outputs.shape[-1]).to(outputs)
+    return (outputs - wanted).square().sum(-1).mean(-1) / 2
+
+
+LOSSES = {"cross_entropy": cross_entropy, "mse": halved_squares}
+
+
+def fc(recipe: Sweep, task: Any) -> Callable[[], nn.Module]:
+    """Three hidden layers with ReLU and no biases (LG-M2)."""
+    return lambda: fully_connected(task.x["train"][0].numel(), recipe.width)
+
+
+NETS: dict[str, Callable[[Sweep, Any], Callable[[], nn.Module]]] = {"fc": fc}
+
+
+def measure(recipe: Sweep, bench: Bench) -> list[Jobs]:
+    """One part a network and ηλ, all lrs and seeds with it; λ = 0 beside the smallest."""
+    pairs = [(lr, decay) for lr in recipe.lrs for decay in recipe.weight_decays]
+    by_rate: dict[float, list[tuple[float, float]]] = {}
+    for lr, decay in pairs:
+        rate = float(f"{lr * decay:.2g}")
+        if rate >= 0.99 * recipe.rate:
+            by_rate.setdefault(rate, []).append((lr, decay))
+    by_rate[min(by_rate)].append((recipe.lr, 0.0))
+    ways = [(net, rate) for rate in sorted(by_rate) for net in recipe.nets]
+    return [{f"{n}.rate={rate:g}": _job(recipe, bench, n, rate, by_rate[rate]) for n, rate in ways}]
+
+
+def _job(
+    recipe: Sweep, bench: Bench, net: str, rate: float, pairs: Sequence[tuple[float, float]]
+) -> Job:
+    trials = [Trial(seed, lr, decay) for lr, decay in pairs for seed in range(recipe.seeds)]
+    steps = round(recipe.spend / rate)
+
+    def job(tick: Tick) -> Tables:
+        task = recipe.task(bench)
+        seen = looked(
+            NETS[net](recipe, task),
+            task,
+            trials,
+            steps=steps,
+            every=max(1, steps // LOOKS),
+            tick=tick,
+            loss=LOSSES[recipe.loss],
+        )
+        runs = summed_up(seen, trials, recipe.fixed) | dict(net=np.repeat(net, len(trials)))
+        ours = [i for i, trial in enumerate(trials) if trial.lr == recipe.lr]
+        curves = columns(_curves(seen, trials, ours, net))
+        return {"runs": runs | {"net": runs["net"].astype(object)}, "curves": curves}
+
+    return job
+
+
+def looked(
+    make: Callable[[], nn.Module], task: Any, trials: Sequence[Trial], **run: Any
+) -> dict[str, np.ndarray]:
+    """``step`` (looks,), and ``test``, ``train`` accuracy and train ``loss``, (looks, T)."""
+    rows: dict[str, list[Any]] = {name: [] for name in ("step", "test", "train", "loss")}
+    loss = run.get("loss", cross_entropy)
+    for look in steps_of(make, task, trials, **run):
+        rows["step"].append(look.seen.step)
+        for part in ("test", "train"):
+            outputs, labels = answers(look, task.x[part]), task.y[part]
+            rows[part].append((outputs.argmax(-1) == labels).double().mean(-1).cpu().numpy())
+        value = loss(outputs, labels.expand(len(trials), -1))
+        rows["loss"].append(torch.nan_to_num(value.double(), nan=np.inf).cpu().numpy())
+    return {name: np.array(values) for name, values in rows.items()}
+
+
+def summed_up(
+    seen: Mapping[str, np.ndarray], trials: Sequence[Trial], fixed: int
+) -> dict[str, np.ndarray]:
+    """One row a run: t*, the peak, the best within ``fixed`` steps, and when training ended.
+
+    ``fitted`` is the first step with training accuracy 1, ``turned`` that of the lowest loss.
+    """
+    step, early = seen["step"], seen["step"] <= fixed
+    rows = []
+    for i, trial in enumerate(trials):
+        test, train, loss = seen["test"][:, i], seen["train"][:, i], seen["loss"][:, i]
+        fitted = np.flatnonzero(train == 1)
+        trained = test.max() >= TRAINED
+        rows.append(
+            dict(
+                seed=trial.seed,
+                lr=trial.lr,
+                weight_decay=trial.weight_decay,
+                steps=step[-1],
+                peak=test.max(),
+                last=test[-1],
+                within=test[early].max(),
+                t_star=time_to_peak(step.tolist(), test.tolist()) if trained else np.nan,
+                fitted=step[fitted[0]] if fitted.size else np.nan,
+                at_fit=test[fitted[0]] if fitted.size else np.nan,
+                turned=step[loss.argmin()],
+                lowest=loss.min(),
+                loss=loss[-1],
+            )
+        )
+    return columns(rows)
+
+
+def _curves(
+    seen: Mapping[str, np.ndarray], trials: Sequence[Trial], ours: Sequence[int], net: str
+) -> list[dict[str, Any]]:
+    """Means over seeds at the middle lr, some looks of each λ, evenly on a log axis."""
+    count = len(seen["step"])
+    kept = np.unique(np.geomspace(1, count, DRAWN).round().astype(int)) - 1
+    rows = []
+    for decay in sorted({trials[i].weight_decay for i in ours}):
+        with_it = [i for i in ours if trials[i].weight_decay == decay]
+        row: dict[str, Any] = dict(net=np.repeat(net, len(kept)).astype(object))
+        row |= dict(weight_decay=decay, step=seen["step"][kept])
+        rows.append(row | {k: seen[k][kept][:, with_it].mean(1) for k in ("test", "train", "loss")})
+    return rows
+
+
+# What the sweeps say, one network at a time.
+
+CRITERIA: dict[str, Criterion] = {
+    "slope": within("log-log slope of t* on ηλ", -1.2, -0.8),
+    "collapse": within("equal ηλ, largest lr against smallest: log ratio of t*", -0.7, 0.7),
+    "flat": above("peak accuracy, smallest λ minus ten times it", -0.01),
+    "too small": above("fixed budget: accuracy at the tuned λ minus the smallest", 0.002),
+    "too large": above("fixed budget: accuracy at the tuned λ minus the largest", 0.002),
+}
+
+
+def by_seed(runs: Mapping[str, np.ndarray], column: str, **equal: float) -> np.ndarray:
+    """One number a seed, in order, of the runs with these values; NaN where there is none."""
+    ours = np.ones(len(runs["seed"]), dtype=bool)
+    for name, value in equal.items():
+        ours &= np.isclose(runs[name], value, rtol=1e-6, atol=0)
+    found = np.full(int(runs["seed"].max()) + 1, np.nan)
+    found[runs["seed"][ours].astype(int)] = runs[column][ours]
+    return found
+
+
+def decays_at(runs: Mapping[str, np.ndarray], lr: float) -> np.ndarray:
+    """The λ above 0 of an lr, increasing."""
+    ours = np.isclose(runs["lr"], lr) & (runs["weight_decay"] > 0)
+    return np.unique(runs["weight_decay"][ours])
+
+
+def middle(runs: Mapping[str, np.ndarray]) -> float:
+    """The lr of fixed budgets: the one that λ = 0 was trained at."""
+    return float(runs["lr"][runs["weight_decay"] == 0][0])
+
+
+def slope_of(runs: Mapping[str, np.ndarray], seed: int) -> float:
+    """Slope of log t* on log ηλ over all runs of a seed that trained."""
+    good = (runs["seed"] == seed) & (runs["weight_decay"] > 0) & (runs["t_star"] > 0)
+    rate = runs["lr"][good] * runs["weight_decay"][good]
+    return slope(np.log(rate), np.log(runs["t_star"][good])).value
+
+
+def judged(runs: Mapping[str, np.ndarray]) -> dict[str, Interval]:
+    """The five numbers of `CRITERIA`."""
+    seeds = np.unique(runs["seed"])
+    lr = middle(runs)
+    decays = decays_at(runs, lr)
+    tenth = decays[np.abs(np.log(decays / decays[0] / 10)).argmin()]
+    smallest, tuned = (by_seed(runs, "within", lr=lr, weight_decay=decays[0]), _tuned(runs, lr))
+    peaks = [by_seed(runs, "peak", lr=lr, weight_decay=d) for d in (decays[0], tenth)]
+    largest = by_seed(runs, "within", lr=lr, weight_decay=decays[-1])
+    return {
+        "slope": mean_interval([slope_of(runs, seed) for seed in seeds]),
+        "collapse": _collapse(runs),
+        "flat": paired_difference(*peaks),
+        "too small": paired_difference(tuned, smallest),
+        "too large": paired_difference(tuned, largest),
+    }
+
+
+def _tuned(runs: Mapping[str, np.ndarray], lr: float) -> np.ndarray:
+    """Accuracy within the fixed budget at the λ that is best on the mean of the other seeds."""
+    decays = decays_at(runs, lr)
+    table = np.stack([by_seed(runs, "within", lr=lr, weight_decay=d) for d in decays])
+    others = (table.sum(1, keepdims=True) - table) / (table.shape[1] - 1)
+    return table[others.argmax(0), np.arange(table.shape[1])]
+
+
+def _collapse(runs: Mapping[str, np.ndarray]) -> Interval:
+    """Mean over ηλ of log t*(largest lr) - log t*(smallest lr), by seed."""
+    ends = float(runs["lr"].min()), float(runs["lr"].max())
+    ratios = []
+    for decay in decays_at(runs, ends[1]):
+        there = [by_seed(runs, "t_star", lr=lr, weight_decay=decay * ends[1] / lr) for lr in ends]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios.append(np.log(there[1] / there[0]))
+    table = np.where(np.isfinite(ratios), ratios, np.nan)
+    counts = np.isfinite(table).sum(0)
+    return mean_interval(np.where(counts, np.nansum(table, 0) / np.maximum(counts, 1), np.nan))
+
+
+def draw_panels(axes: Sequence[Any], runs: Mapping[str, np.ndarray]) -> None:
+    """Time to the peak, the peak, and the best within a fixed budget; means over seeds."""
+    lrs = np.unique(runs["lr"])
+    none = runs["weight_decay"] == 0
+    for lr, colour in zip(lrs, shades(len(lrs))):
+        decays = decays_at(runs, lr)
+        times = [_typical(by_seed(runs, "t_star", lr=lr, weight_decay=d)) for d in decays]
+        axes[0].plot(lr * decays, times, "o-", ms=4, color=colour, label=f"lr {lr:.3g}")
+        peaks = [by_seed(runs, "peak", lr=lr, weight_decay=d).mean() for d in decays]
+        axes[1].plot(lr * decays, 100 * np.array(peaks), "o-", ms=4, color=colour)
+    good = (runs["t_star"] > 0) & ~none
+    if good.any():
+        rates = (runs["lr"] * runs["weight_decay"])[good]
+        c = np.exp(np.mean(np.log(runs["t_star"][good] * rates)))
+        line = np.array([rates.min(), rates.max()])
+        axes[0].plot(line, c / line, ":", color="0.4", label=f"{c:.2g} / ηλ")
+    axes[1].axhline(100 * runs["peak"][none].mean(), ls=":", color="0.4", label="λ = 0")
+    lr = middle(runs)
+    decays = decays_at(runs, lr)
+    table = np.stack([by_seed(runs, "within", lr=lr, weight_decay=d) for d in decays])
+    axes[2].errorbar(
+        decays, 100 * table.mean(1), 100 * table.std(1, ddof=1), fmt="o-", ms=4,
+        color=OKABE_ITO[1], capsize=2,
+    )  # fmt: skip
+    axes[2].axhline(100 * runs["within"][none].mean(), ls=":", color="0.4", label="λ = 0")
+    axes[0].set(xscale="log", yscale="log", xlabel="lr · λ", title="steps to the peak, t*")
+    axes[1].set(xscale="log", xlabel="lr · λ", title="best test accuracy %")
+    axes[2].set(xscale="log", xlabel="weight_decay λ")
+    axes[2].set_title(f"best of a fixed budget, lr {lr:.3g}, %")
+    axes[0].legend(fontsize=8)
+    axes[2].legend(fontsize=8)
+
+
+def _typical(values: np.ndarray) -> float:
+    """The geometric mean of those above 0."""
+    there = values[values > 0]
+    return float(np.exp(np.log(there).mean())) if there.size else float("nan")
