@@ -86,7 +86,7 @@ def _arm(recipe: Trials, bench: Bench, name: str) -> Any:
 
     def job(tick: Tick) -> Tables:
         task, phase = recipe.task(bench), recipe.phase
-        hyper = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
+        hyper: dict[str, Any] = {"momentum": recipe.momentum} if recipe.optimizer == "sgd" else {}
         run = dict(steps=5 * phase, every=max(1, phase // 5), tick=tick)
         found, kept = [], {}
         for look in steps_of(

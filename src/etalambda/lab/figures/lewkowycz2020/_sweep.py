@@ -21,6 +21,7 @@ from etalambda.lab.engine.pool import Tick
 from etalambda.lab.engine.training import cross_entropy
 from etalambda.lab.experiments.parts import Job, Tables, columns
 from etalambda.lab.figures.style import OKABE_ITO, shades
+from etalambda.lab.models import SmallCNN, SmallResNet
 from etalambda.lab.models.convnets import fully_connected
 from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, within
 from etalambda.lab.reproduce.classifiers import answers, steps_of
@@ -30,7 +31,7 @@ from etalambda.lab.tasks.digits import Digits
 from etalambda.suggest import time_to_peak
 
 TRAINED = 0.5
-LOOKS, DRAWN = 400, 40  # looks of a run, and how many of them a curve keeps
+DRAWN = 40  # looks that a curve keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Sweep(Recipe):
     """Every lr with every λ, as long as lr · λ is at least ``rate``.
 
     ``fixed``: steps of the budget that all share. ``nets``: names of `NETS`. ``data``: a picture
-    set, its first ``images``; digits without one. The middle lr is the one of fixed budgets.
+    set, its first ``images``; digits without one. ``points``: looks of a run, each at ``looks``
+    pictures of a set or all digits. The middle lr is the one of fixed budgets.
     """
 
     seeds: int
@@ -54,6 +56,7 @@ class Sweep(Recipe):
     data: str = ""
     images: int = 512
     looks: int = 2000
+    points: int = 400
 
     @property
     def lr(self) -> float:
@@ -82,7 +85,52 @@ def fc(recipe: Sweep, task: Any) -> Callable[[], nn.Module]:
     return lambda: fully_connected(task.x["train"][0].numel(), recipe.width)
 
 
-NETS: dict[str, Callable[[Sweep, Any], Callable[[], nn.Module]]] = {"fc": fc}
+def cnn(recipe: Sweep, task: Any) -> Callable[[], nn.Module]:
+    """Three convolutions, He-normal, without BatchNorm."""
+
+    def make() -> nn.Module:
+        net = SmallCNN(recipe.width, shape=_shape(task))
+        for i, layer in enumerate(net.features):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+            if isinstance(layer, nn.BatchNorm2d):
+                net.features[i] = nn.Identity()
+        return net
+
+    return make
+
+
+def cnn_bn(recipe: Sweep, task: Any) -> Callable[[], nn.Module]:
+    """The same with BatchNorm."""
+    return lambda: by_batch(SmallCNN(recipe.width, shape=_shape(task)))
+
+
+def resnet(recipe: Sweep, task: Any) -> Callable[[], nn.Module]:
+    """Three residual blocks with BatchNorm."""
+    return lambda: by_batch(SmallResNet(recipe.width, shape=_shape(task)))
+
+
+def by_batch(net: nn.Module) -> nn.Module:
+    """The network with BatchNorm by the batch at test time too, as the paper's library has it."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return net
+
+
+def _shape(task: Any) -> tuple[int, int, int]:
+    """Channels, height and width of a picture; digits come as rows."""
+    shape = tuple(task.x["train"].shape[1:])
+    return (1, 8, 8) if len(shape) == 1 else shape
+
+
+NETS: dict[str, Callable[[Sweep, Any], Callable[[], nn.Module]]] = {
+    "fc": fc,
+    "cnn": cnn,
+    "cnn-bn": cnn_bn,
+    "resnet": resnet,
+}
 
 
 def measure(recipe: Sweep, bench: Bench) -> list[Jobs]:
@@ -111,7 +159,7 @@ def _job(
             task,
             trials,
             steps=steps,
-            every=max(1, steps // LOOKS),
+            every=max(1, steps // recipe.points),
             tick=tick,
             loss=LOSSES[recipe.loss],
         )
@@ -290,7 +338,8 @@ def draw_panels(axes: Sequence[Any], runs: Mapping[str, np.ndarray]) -> None:
         color=OKABE_ITO[1], capsize=2,
     )  # fmt: skip
     axes[2].axhline(100 * runs["within"][none].mean(), ls=":", color="0.4", label="λ = 0")
-    axes[0].set(xscale="log", yscale="log", xlabel="lr · λ", title="steps to the peak, t*")
+    axes[0].set(xscale="log", xlabel="lr · λ", title="steps to the peak, t*")
+    axes[0].set_yscale("log" if good.any() else "linear")
     axes[1].set(xscale="log", xlabel="lr · λ", title="best test accuracy %")
     axes[2].set(xscale="log", xlabel="weight_decay λ")
     axes[2].set_title(f"best of a fixed budget, lr {lr:.3g}, %")

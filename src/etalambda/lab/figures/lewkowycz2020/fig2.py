@@ -49,6 +49,7 @@ RECIPES = {
         spend=2.0,
         fixed=60,
         width=16,
+        points=25,
         departures=("digits, width 16, ηλ from 0.01 to 0.3, in place of 512 MNIST pictures",),
     ),
     "cpu": Sweep(
