@@ -14,13 +14,8 @@ from typing import Any
 
 from etalambda.lab.configs import log_grid
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.lewkowycz2020._sweep import (
-    CRITERIA,
-    Sweep,
-    draw_panels,
-    judged,
-    measure,
-)
+from etalambda.lab.figures.lewkowycz2020._peaks import CRITERIA, draw_panels, judged
+from etalambda.lab.figures.lewkowycz2020._sweep import Sweep, measure
 from etalambda.lab.figures.style import figure, house_style
 from etalambda.lab.reproduce import Figure
 from etalambda.lab.statistics import Interval
