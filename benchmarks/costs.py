@@ -4,8 +4,9 @@
     python -m benchmarks.costs --runs FOLDER --only-print                        print what is there
 
 Each run is a process of its own, as a user starts it: memory is the most that the process held on a
-CPU, the most that torch held on a GPU. Seconds a step are the run's seconds, evaluations included,
-over its steps; an epoch and the whole of the usual length follow from them.
+CPU, the most that torch held on a GPU. Time a step is the run's, one evaluation of a batch a split
+included, over its steps: on a CPU the time on the processor (one thread), on a GPU by the clock. An
+epoch and the whole of the usual length follow from it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def row(case: Case, folder: Path) -> dict[str, Any]:
 
     run = read(folder)
     found = {name: column[0] for name, column in run.tables["summary"].items()}
-    step = float(found["seconds"]) / int(found["steps"])
+    clock = "cpu_seconds" if run.config["device"] == "cpu" else "seconds"
+    step = float(found[clock]) / int(found["steps"])
     epoch = step * -(-case.examples // case.batch)
     return dict(
         task=case.task, model=case.model, device=run.config["device"], batch=case.batch,

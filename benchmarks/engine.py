@@ -88,9 +88,11 @@ def seconds(job: Callable[[], None], device: str) -> float:
     return time.perf_counter() - start
 
 
-def measure(model: str, trials: list[int], rounds: int, steps: int, device: str) -> list[dict]:
+def measure(
+    model: str, trials: list[int], rounds: int, steps: int, device: str, batch: int
+) -> list[dict]:
     """One row a count of trials: milliseconds a network and step of both, and the ratio."""
-    task, make, rows = Digits(device=device), MODELS[model], []
+    task, make, rows = Digits(device=device, batch_size=batch), MODELS[model], []
     for count in trials:
         ours, theirs = [], []
         together(make, task, 3, count, device)
@@ -103,6 +105,7 @@ def measure(model: str, trials: list[int], rounds: int, steps: int, device: str)
         ratios = [slow / fast for slow, fast in zip(theirs, ours)]
         row = dict(
             model=model,
+            batch=batch,
             trials=count,
             steps=steps,
             plain_ms=[1e3 * t for t in theirs],
@@ -112,8 +115,8 @@ def measure(model: str, trials: list[int], rounds: int, steps: int, device: str)
         )
         rows.append(row)
         print(
-            f"{model:6s} T={count:<4d} plain {1e3 * statistics.median(theirs):.3f} ms, engine "
-            f"{1e3 * statistics.median(ours):.3f} ms a network and step: {row['ratio']:.2f}x "
+            f"{model:6s} B={batch:<3d} T={count:<4d} plain {1e3 * statistics.median(theirs):.3f} ms, "
+            f"engine {1e3 * statistics.median(ours):.3f} ms a network and step: {row['ratio']:.2f}x "
             f"({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument("--trials", nargs="+", type=int, default=[1, 8, 64, 432])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument("--batches", nargs="+", type=int, default=[50])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--figure3", type=int, default=0, metavar="TRIALS")
     parser.add_argument("--widths", nargs="+", type=int, default=[8, 32], help="of figure 3's CNN")
@@ -212,7 +216,12 @@ def main() -> None:
         platform=platform.platform(),
         device=torch.cuda.get_device_name() if args.device != "cpu" else "cpu",
         load=os.getloadavg(),
-        rows=[row for model in args.models for row in measure(model, *options)],
+        rows=[
+            row
+            for model in args.models
+            for batch in args.batches
+            for row in measure(model, *options, batch)
+        ],
     )
     if args.figure3:
         task = Mnist(args.data_dir, args.device)

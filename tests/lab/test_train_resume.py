@@ -16,7 +16,7 @@ from etalambda.lab.train.checkpoint import CheckpointError
 from etalambda.lab.train.loop import Keep
 from tests.lab import _train_command
 
-TIMES = {"seconds", "memory"}  # of the summary: what a run cost is no result of it
+TIMES = {"seconds", "cpu_seconds", "memory"}  # of the summary: what a run cost is no result of it
 BASE = dict(steps=11, monitor_every=2, evaluate_every=1, evaluate_size=60, batch_size=100, lr=0.02)
 TEXT = dict(task="text", context=16, batch_size=8, evaluate_size=400)
 RECIPES = {
@@ -38,6 +38,7 @@ RECIPES = {
     "ema": dict(ema=0.9, model="cnn"),
     "swa": dict(swa=0.3, model="cnn"),
     "bf16": dict(amp="bf16", optimizer="adamw"),
+    "fp16": dict(amp="fp16", optimizer="sgds", clip=1.0, lr_schedule="cosine"),
     "ntk": dict(ntk_parametrization=True, loss="mse", halved_by_classes=True),
     "gpt": dict(model="gpt", width=32, optimizer="adamw", qk_norm=True, **TEXT),
     "lstm": dict(model="lstm", width=16, dropout=0.5, optimizer="adam", **TEXT),

@@ -100,7 +100,8 @@ def fit(
                 if asked():
                     raise KeyboardInterrupt
                 progress(run.step, run.steps, _text(run, evaluated))
-        cost = dict(seconds=clock.seconds(), memory=peak_memory(run.device))
+        cost = dict(seconds=clock.seconds(), cpu_seconds=clock.cpu_seconds())
+        cost["memory"] = peak_memory(run.device)
         columns = {name: [value] for name, value in (_summary(run) | cost).items()}
         return Result(run.rows.table(), columns, run.model, run.weights())
 
@@ -116,9 +117,14 @@ class _Clock:
     def __init__(self, keep: Keep, run: Training) -> None:
         self.keep, self.run, self.before = keep, run, run.seconds
         self.started = self.last = time.perf_counter()
+        self.cpu_before, self.cpu_started = run.cpu_seconds, time.process_time()
 
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.started
+
+    def cpu_seconds(self) -> float:
+        """Time of this process on the processor: what others do meanwhile does not count."""
+        return self.cpu_before + time.process_time() - self.cpu_started
 
     def due(self) -> bool:
         run, keep, now = self.run, self.keep, time.perf_counter()
@@ -126,7 +132,7 @@ class _Clock:
         if not due and (run.ranks.count == 1 or run.row_due(run.step)):
             due = run.ranks.told_by_first(now - self.last >= keep.seconds)
         if due:
-            self.last, run.seconds = now, self.seconds()
+            self.last, run.seconds, run.cpu_seconds = now, self.seconds(), self.cpu_seconds()
         return bool(due)
 
 

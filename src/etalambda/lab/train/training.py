@@ -48,7 +48,8 @@ class Training:
             self.net = torch.compile(self.net)
         self.loss_of = build_loss(config, self.task.classes)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
-        self.step, self.alive, self.seconds = 0, True, 0.0
+        self.step, self.alive = 0, True
+        self.seconds = self.cpu_seconds = 0.0  # of this and of earlier tries
         self.loss = self.error = torch.tensor(math.nan)
         self.rows = Rows(self.optimizers, self.row_due, lambda: self.loss, self.epoch_steps)
         torch.manual_seed(config.seed + 1_000_003 * ranks.rank)  # dropout
@@ -172,6 +173,7 @@ class Training:
             step=self.step,
             alive=self.alive,
             seconds=self.seconds,
+            cpu_seconds=self.cpu_seconds,
             schedules=self.schedules.state_dict(),
             rows=self.rows.state_dict(),
             scaler=self.scaler.state_dict(),
@@ -180,7 +182,8 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on; after weights and optimizers are loaded."""
-        self.step, self.alive, self.seconds = state["step"], state["alive"], state["seconds"]
+        for name in ("step", "alive", "seconds", "cpu_seconds"):
+            setattr(self, name, state[name])
         self.schedules.load_state_dict(state["schedules"])
         self.rows.load_state_dict(state["rows"])
         if state["scaler"]:
