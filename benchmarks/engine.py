@@ -114,10 +114,10 @@ def measure(
             ratios=ratios,
         )
         rows.append(row)
+        slow, fast = (1e3 * statistics.median(times) for times in (theirs, ours))
         print(
-            f"{model:6s} B={batch:<3d} T={count:<4d} plain {1e3 * statistics.median(theirs):.3f} ms, "
-            f"engine {1e3 * statistics.median(ours):.3f} ms a network and step: {row['ratio']:.2f}x "
-            f"({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{model:6s} B={batch:<3d} T={count:<4d} plain {slow:.3f} ms, engine {fast:.3f} ms a "
+            f"network and step: {row['ratio']:.2f}x ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
     return rows

@@ -24,8 +24,8 @@ def run(
     """Train into an open record; goes on from the checkpoint that is there.
 
     Tables ``metrics`` (see `etalambda.lab.train.measure`) and ``summary``, one row: the last errors
-    and losses, K, steps, parameters, diverged, seconds, cpu_seconds, memory. The final weights are left in
-    ``weights.pt``; the checkpoint is removed.
+    and losses, K, steps, parameters, diverged, seconds, cpu_seconds, memory. The final weights are
+    left in ``weights.pt``; the checkpoint is removed.
 
     Args:
         config: What to train.
