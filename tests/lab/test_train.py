@@ -92,6 +92,8 @@ def test_run_records_its_rows_and_its_weights(tmp_path):
         (dict(momentum=1.0), r"momentum must lie in \[0, 1\)"),
         (dict(milestones=(40.0,)), "milestones are shares of the run"),
         (dict(ema=0.9, swa=0.5), "choose one"),
+        (dict(model="resnet18", width=8), "--width is for mlp"),
+        (dict(task="text", model="gpt", scale_invariant=True), "no form that is invariant"),
         (dict(accumulate=64), "accumulate=64 is above batch_size=32"),
     ],
 )

@@ -48,7 +48,8 @@ def train(
     check_device(config.device)
     every = dict(every_steps=checkpoint_every, every_seconds=checkpoint_seconds)
     if int(os.environ.get("RANK", "0")) > 0:
-        follow(config, folder, **every)
+        if not _finished(folder):
+            follow(config, folder, **every)
         return
     with open_run(folder, asdict(config), kind="train") as record:
         if record.finished:
@@ -62,6 +63,12 @@ def train(
                 print(f"\nstopped; {_kept(folder)}. Go on with:\n  {again}", file=sys.stderr)
                 raise
     show(folder)
+
+
+def _finished(folder: Path) -> bool:
+    from etalambda.lab.records import read
+
+    return (folder / "config.toml").is_file() and read(folder).finished
 
 
 def _kept(folder: Path) -> str:

@@ -223,10 +223,15 @@ class TrainConfig(LoopFields, OptimizerFields, ModelFields, DataFields):
     def _check_together(self) -> None:
         language = self.task in names.TEXTS
         if language != (self.model in names.LANGUAGE_MODELS):
-            fits = names.LANGUAGE_MODELS if language else names.MODELS[:-2]
+            fits = names.LANGUAGE_MODELS if language else names.PICTURE_MODELS
             raise ValueError(
                 f"model {self.model!r} does not fit task {self.task!r}; take {', '.join(fits)}"
             )
+        for name, models in (("width", names.OF_ANY_WIDTH), ("depth", names.OF_ANY_DEPTH)):
+            if getattr(self, name) and self.model not in models:
+                raise ValueError(
+                    f"model {self.model!r} has one {name}; --{name} is for {', '.join(models)}"
+                )
         if self.scale_invariant and language:
             raise ValueError(
                 f"scale_invariant: model {self.model!r} has no form that is invariant as a whole; "

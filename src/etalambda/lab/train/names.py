@@ -10,11 +10,13 @@ FOLDER = "folder"
 TASKS = (*IMAGES, FOLDER, *TEXTS)
 
 LANGUAGE_MODELS = ("gpt", "lstm")
-MODELS = (
+PICTURE_MODELS = (
     "mlp", "cnn", "resnet18", "resnet34", "resnet50", "preresnet32", "wrn28-10", "wrn16-4",
     "vgg16", "vgg16-bn", "densenet121", "googlenet", "lg-fc", "lg-cnn", "lg-cnn-bn", "mnist-cnn",
-    *LANGUAGE_MODELS,
 )  # fmt: skip
+MODELS = (*PICTURE_MODELS, *LANGUAGE_MODELS)
+OF_ANY_DEPTH = ("mlp", "lg-fc", "gpt", "lstm")
+OF_ANY_WIDTH = (*OF_ANY_DEPTH, "cnn", "mnist-cnn")
 INITS = ("kaiming", "lecun", "ntk", "x1000", "x0.001")
 PLACEMENTS = ("pre", "post", "peri")
 

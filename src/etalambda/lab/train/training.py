@@ -97,7 +97,7 @@ class Training:
             self.average.update_parameters(self.model)
         self.step += 1
         self.rows.advance()
-        if self.row_due(self.step):
+        if self.row_due(self.step) or self.evaluation_due():
             self.alive = math.isfinite(float(self.loss))
 
     def _gradients(self, x: Tensor, y: Tensor, weight: float) -> Tensor:
@@ -135,7 +135,8 @@ class Training:
     def evaluate(self) -> dict[str, float]:
         """Error and cross-entropy of every split, now; of the averaged weights where there are."""
         found = {}
-        for prefix, net in (("", self.net), ("average_", self.average)):
+        average = self.average if self.average is not None and self.average.n_averaged else None
+        for prefix, net in (("", self.net), ("average_", average)):
             for split in self.task.splits if net is not None else ():
                 error, loss = self._evaluated(net, split)
                 found |= {f"{prefix}{split}_error": error, f"{prefix}{split}_loss": loss}
