@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import optuna
 import pytest
 
 from etalambda.lab import cli, records
@@ -212,8 +213,6 @@ def test_a_worker_that_dies_before_its_first_heartbeat_loses_nothing(tmp_path):
 
 
 def test_a_unit_that_was_being_given_back_is_not_lost(tmp_path):
-    import optuna
-
     queue = queue_of(tmp_path, plan("lr=0.1,0.2"))
     with pytest.warns(UserWarning, match="Heartbeat"):
         trial = claim(queue)
@@ -223,8 +222,6 @@ def test_a_unit_that_was_being_given_back_is_not_lost(tmp_path):
 
 
 def test_a_unit_that_kills_its_workers_is_given_up(tmp_path):
-    import optuna
-
     queue = queue_of(tmp_path, plan("lr=0.1"))
     for _ in range(MAX_DEATHS + 1):
         with pytest.warns(UserWarning, match="Heartbeat"):
@@ -246,6 +243,21 @@ def test_a_unit_that_is_enqueued_twice_is_done_once(tmp_path):
     assert queue.counts().over
     assert not _one(queue, tmp_path)  # whoever takes the double drops it
     assert Counter(t.state.name for t in queue.trials()) == {"COMPLETE": 1, "PRUNED": 1}
+
+
+def test_a_double_that_is_claimed_while_the_other_is_at_work_is_dropped(tmp_path):
+    """Whichever of the two was enqueued first."""
+    log = tmp_path / "log"
+    queue = queue_of(tmp_path, plan("lr=0.1", base=Config(log=str(log))))
+    queue._add(queue.plan.units()[0])
+    doubles = [t._trial_id for t in queue.trials()]
+    storage, running = queue.study._storage, optuna.trial.TrialState.RUNNING
+    storage.set_trial_state_values(doubles[1], state=running)  # the later one first
+    time.sleep(0.01)
+    storage.set_trial_state_values(doubles[0], state=running)
+    first, second = (optuna.trial.Trial(queue.study, i) for i in doubles)
+    assert queue.is_double(first)
+    assert not queue.is_double(second)
 
 
 def test_a_worker_that_was_thought_dead_ends_in_peace(tmp_path, monkeypatch):

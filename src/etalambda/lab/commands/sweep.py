@@ -184,7 +184,10 @@ def _say(counts: Counts, plan: Plan, out: Path, options: Options) -> None:
     if options.engine == "none":
         print(f"{counts.waiting} units of work wait; help with: etalambda worker --out {out} ...")
         return
-    print(f"{counts.done} of {counts.total} units of work done in {out}")
+    if counts.total:
+        print(f"{counts.done} of {counts.total} units of work done in {out}")
+    else:
+        print(f"all {len(plan.cells())} cells were finished in {out} already")
     for trial in counts.failed:
         error = trial.user_attrs.get("error", "its workers died one after the other")
         print(f"  failed: {trial.user_attrs['unit']}: {error}", file=sys.stderr)

@@ -99,11 +99,13 @@ class Queue:
         cells = [[name, dict(values)] for name, values in unit.cells]
         self.study.enqueue_trial({}, user_attrs={"unit": unit.name, "cells": cells})
 
-    def is_double(self, number: int, unit: str) -> bool:
-        """Whether another trial of this unit is done, or was claimed before trial ``number``."""
-        others = [t for t in self.trials() if t.user_attrs["unit"] == unit and t.number != number]
+    def is_double(self, trial: Any) -> bool:
+        """Whether another trial of this one's unit is done, or was claimed before it."""
+        unit, mine = trial.user_attrs["unit"], (trial.datetime_start, trial.number)
+        others = [t for t in self.trials() if t.user_attrs["unit"] == unit]
         return any(
-            t.state.name == "COMPLETE" or (t.state.name == "RUNNING" and t.number < number)
+            t.state.name == "COMPLETE"
+            or (t.state.name == "RUNNING" and (t.datetime_start, t.number) < mine)
             for t in others
         )
 

@@ -82,7 +82,7 @@ def _do(queue: Queue, trial: Any, out: Path) -> float:
     """One unit: its cells trained, their results noted, the mean of what is minimized."""
     pruned = need("optuna", "lab").TrialPruned
     attrs = trial.user_attrs
-    if "unit" not in attrs or queue.is_double(trial.number, attrs["unit"]):
+    if "unit" not in attrs or queue.is_double(trial):
         raise pruned
     try:
         cells = _cells(queue, trial)
@@ -192,7 +192,8 @@ class _Note:
         now = time.monotonic()
         if self.trial is not None and now - self.last >= SAY:
             self.last = now
-            _tell(self.trial, "share", round(done / max(total, 1), 3))
+            with suppress(Exception):  # a database that is away for a moment stops no training
+                _tell(self.trial, "share", round(done / max(total, 1), 3))
 
     def part(self, i: int, n: int) -> Any:
         """The progress of part ``i`` of ``n``."""
