@@ -48,7 +48,7 @@ tail -n 60 "$out/tests_cuda.log"
 
 echo "== b. the benchmark"
 timeout -s INT -k 5 "$(left 60)" "$python" -m benchmarks.cuda_optim --out "$out/cuda_optim.json" \
-    --seconds "$(left 40)" --row-seconds 0.5 "${extra[@]}" >"$out/bench.log" 2>&1
+    --seconds "$(($(left 40) - 4))" --row-seconds 0.3 "${extra[@]}" >"$out/bench.log" 2>&1
 echo "exit $?"
 tail -n 130 "$out/bench.log"
 
