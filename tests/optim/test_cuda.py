@@ -379,6 +379,17 @@ def test_memory_is_two_moments_and_a_percent():
         assert torch.cuda.max_memory_allocated() - before < 8 * 1.05 * p.numel()
 
 
+def test_host_takes_its_short_way():
+    """From the second step on: kernels by their handles, and the lists of the step before."""
+    assert has_triton()
+    params = on_cuda(weights(shapes=SHAPES))
+    optimizer = AdamS(params)
+    last(optimizer, params, steps=3)
+    plan = optimizer._plan
+    assert plan.last is not None
+    assert all(launch.handle is not None for launch in plan.launches[False])
+
+
 def test_zero_gradients_are_a_no_op():
     p = Parameter(torch.ones(10, device="cuda"))
     optimizer = AdamS([p], lr=0.1, weight_decay=0.5)
