@@ -189,12 +189,12 @@ FACTS: dict[str, Callable[[Facts, int], float]] = {
 CRITERIA = {
     "C1": above("C1 L2 raises the effective lr: ratio of step angles", 1.0),
     "C2": above("C2 λ is of η's order: distance of runs with λ/η 100 times apart", 1e-3),
-    "C3": above("C3 exponentially many critical points: slope of ln count on N", 0.1),
+    "C3": above("C3 many critical points: slope of ln count on N", 0.1),
     "C4": within("C4 curvature increases: slope of tr H/N on ε (-3)", -3.3, -2.7),
     "C5": above("C5 minima cluster: sd of overlaps over that of random points", 1.2),
     "C6": above("C6 many minima: distinct ones from 20 descents", 1.5),
     "C7": within("C7 power law at the edge: exponent (3/2)", 1.35, 1.65),
-    "C8": above("C8 Gaussian formulas reach ReLU networks: share with finite f''(0)", 0.5),
+    "C8": above("C8 formulas reach ReLU nets: share with finite f''(0)", 0.5),
 }
 
 
@@ -220,7 +220,7 @@ def draw(tables: Tables) -> Any:
                 axis.axhline(bound, color=OKABE_ITO[1], ls="--", lw=1.0)
         axis.set(xlim=(-0.6, 0.8), xticks=[])
         said = criterion.says.partition(": ")
-        axis.set_title(said[0], fontsize=9.5)
+        axis.set_title(said[0], fontsize=9)
         axis.set_ylabel(said[2], fontsize=8)
     return made
 
