@@ -114,8 +114,7 @@ def _slope_ratio(table: dict[str, np.ndarray]) -> Interval:
     for seed in np.unique(table["seed"]):
         one = rows(table, seed=seed)
         logs = 2 * np.log(one["norm"].astype(float))
-        early = (logs > logs.min() + np.log(100)) | (one["step"] <= one["step"].max() / 16)
-        last = max(1, int(np.flatnonzero(early)[-1]))
+        last = max(1, int(np.flatnonzero(logs > logs.min() + np.log(100))[-1]))
         steps = np.diff(one["step"])[:last]
         lrs, decays = (np.repeat(one[key][:last], steps) for key in ("lr", "weight_decay"))
         kept = shrinkage(lrs.tolist(), decays.tolist(), momentum=1 - 1 / float(one["gain"][0]))
