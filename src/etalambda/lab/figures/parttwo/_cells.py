@@ -43,6 +43,7 @@ def digits_job(
     epochs: int,
     label_noise: float,
     device: str,
+    batch_size: int = 50,
     table: str = "cells",
     hyper: Mapping[str, Any] | None = None,
     trace: bool = False,
@@ -53,7 +54,7 @@ def digits_job(
     """
 
     def job(tick: Tick) -> Tables:
-        task = Digits(label_noise, 50, device)
+        task = Digits(label_noise, batch_size, device)
         steps = epochs * task.steps_per_epoch
         seen = train(
             MODELS[model],

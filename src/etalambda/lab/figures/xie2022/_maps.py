@@ -1,0 +1,298 @@
+"""Every optimizer over one (lr, λ) grid of equal size, then at its own best on other seeds.
+
+An `Arm` is an optimizer and the units of its axes: the paper displays AdamW's λ times 0.001 and
+tunes SGDW's at ten times SGD's, so one grid of numbers serves all. Setting and seeds are chosen by
+mean validation error; what is reported comes from seeds that chose nothing, paired between arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from etalambda.lab.engine import Trial, cross_entropy, train
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.experiments.parts import HYPER, Job, Tables, columns
+from etalambda.lab.figures.parttwo._cells import (
+    Cell,
+    best_by,
+    choosing,
+    in_points,
+    labels_of,
+    rows_where,
+    scores,
+)
+from etalambda.lab.models import MODELS
+from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, below, within
+from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.tasks import Digits
+from etalambda.lab.tasks.digits import error
+from etalambda.schedule import cosine_restarts, multi_step
+from etalambda.schedule.rule import Rule
+
+STEPS_AN_EPOCH = 12  # 600 images, 50 a step
+POINTS = 1.0  # a cell belongs to the basin up to so many points above the best cell of all arms
+BOOTSTRAPS = 1000
+NOISE = "600 digits with a fifth of the labels wrong, in place of CIFAR"
+CNN = "three convolutions with BatchNorm in place of ResNet18"
+MLP = "an MLP 64-64-64-10 without normalization in place of VGG16"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An optimizer, and what the grid's numbers are multiplied by for it."""
+
+    optimizer: str
+    decay_unit: float = 1.0
+    lr_unit: float = 1.0
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    untied: bool = False  # equation (1): the lr's schedule does not reach the decay
+
+
+ARMS: dict[str, Arm] = {
+    "Adam": Arm("adam"),
+    "AdamW": Arm("adamw", 1e3),
+    "AdamS": Arm("adams"),
+    "SGD": Arm("sgd"),
+    "SGDW": Arm("sgdw", 10.0),
+    "SGDS": Arm("sgds"),
+    "vanilla SGD": Arm("sgd", lr_unit=10.0, hyper={"momentum": 0.0}),
+    "equation (1)": Arm("sgd", lr_unit=10.0, hyper={"momentum": 0.0}, untied=True),
+    "equation (2)": Arm("sgd", lr_unit=10.0, hyper={"momentum": 0.0}),
+    "Adai": Arm("adai", lr_unit=10.0),
+    "AdaiS": Arm("adais", lr_unit=10.0),
+}
+POWERS = {f"p = {p:g}": Arm("adams", 1e3 ** (1 - 2 * p), hyper={"power": p}) for p in
+          (0.0, 0.25, 0.5, 0.75, 1.0)}  # fmt: skip
+ARMS |= POWERS
+"""By the paper's names. 1e3 is its AdamW factor, 1/√v̄; v̄^p is then 1e3 to the power of -2p."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maps(Recipe):
+    """Arms, models, the grid in the paper's units, epochs, and how many seeds choose and report.
+
+    ``shape`` is ``step``, a tenth of the lr at 0.4 and 0.8 of the run, or ``restarts``: a cosine
+    with warm restarts, periods in the ratio 1 : 2 : 4 : 8 as T0 = 14, Tmul = 2 in 210 epochs.
+    """
+
+    arms: tuple[str, ...]
+    models: tuple[str, ...]
+    lrs: tuple[float, ...]
+    decays: tuple[float, ...]
+    epochs: int
+    choosing: int
+    seeds: int
+    shape: str = "step"
+    label_noise: float = 0.2
+
+
+def shape_of(name: str, steps: int) -> Rule:
+    """The lr's schedule.
+
+    >>> [round(shape_of("step", 10)(step), 3) for step in (0, 4, 8)]
+    [1.0, 0.1, 0.01]
+    """
+    if name == "step":
+        return multi_step((round(0.4 * steps), round(0.8 * steps)))
+    ends = [steps * share / 15 for share in (0, 1, 3, 7, 15)]
+
+    def restarts(step: float) -> float:
+        place = max(i for i in range(4) if ends[i] <= step)
+        return cosine_restarts(ends[place + 1] - ends[place], "warm_restart")(step - ends[place])
+
+    return restarts
+
+
+def cell(recipe: Maps, model: str, arm: str, seed: int, lr: float, decay: float) -> Cell:
+    """One network; ``lr`` and ``decay`` in the paper's units, which its labels keep."""
+    ours, rule = ARMS[arm], shape_of(recipe.shape, recipe.epochs * STEPS_AN_EPOCH)
+    rules: dict[str, Rule] = {"lr": rule}
+    if ours.untied:
+        rules["weight_decay"] = lambda step: 1 / rule(step)
+    trial = Trial(seed, lr * ours.lr_unit, decay * ours.decay_unit, rules=rules)
+    return Cell({"model": model, "arm": arm, "eta": lr, "decay": decay}, trial)
+
+
+def job(recipe: Maps, bench: Bench, cells: Sequence[Cell], table: str, curves: bool = False) -> Job:
+    """Train cells of one model and arm together; with ``curves`` what they do every epoch too."""
+    model, arm = cells[0].labels["model"], ARMS[cells[0].labels["arm"]]
+    steps = recipe.epochs * STEPS_AN_EPOCH
+
+    def trained(tick: Tick) -> Tables:
+        task = Digits(recipe.label_noise, 50, bench.device)
+        hyper = {**HYPER.get(arm.optimizer, {}), **arm.hyper}
+        left, rows, seen_on_the_way = list(cells), [], []
+        for seen in train(
+            MODELS[model],
+            task.batches,
+            [each.trial for each in cells],
+            optimizer=arm.optimizer,
+            steps=steps,
+            every=STEPS_AN_EPOCH,
+            device=bench.device,
+            **hyper,
+        ):
+            tick((seen.step / steps + len(rows)) / (len(rows) + 1))
+            ours = left[: len(seen.trials)]
+            if curves and seen.step:
+                seen_on_the_way.append(labels_of(ours) | _progress(seen, task))
+            if seen.step == steps:
+                rows.append(labels_of(ours) | scores(seen, task))
+                left = left[len(ours) :]
+        return {table: columns(rows)} | ({"curves": columns(seen_on_the_way)} if curves else {})
+
+    return trained
+
+
+def _progress(seen: Any, task: Digits) -> dict[str, Any]:
+    """Epoch, test error and training loss of every network."""
+    outputs, labels = seen.predict(task.x["train"]), task.y["train"]
+    losses = cross_entropy(outputs, labels.expand(len(outputs), -1)).double().cpu().numpy()
+    test = error(seen.predict(task.x["test"]), task.y["test"]).numpy()
+    return dict(epoch=seen.step // STEPS_AN_EPOCH, train_loss=losses, test=test)
+
+
+def measure(recipe: Maps, bench: Bench) -> Iterable[Jobs]:
+    """The map of each model and arm; then each arm at its best."""
+    pairs = list(product(recipe.models, recipe.arms))
+    yield {
+        f"map.{place}.lr={lr:g}": job(
+            recipe,
+            bench,
+            [
+                cell(recipe, model, arm, seed, lr, decay)
+                for decay in recipe.decays
+                for seed in choosing(recipe.choosing)
+            ],
+            "map",
+        )
+        for place, (model, arm) in enumerate(pairs)
+        for lr in recipe.lrs
+    }
+    maps, stage = bench.tables()["map"], {}
+    for place, (model, arm) in enumerate(pairs):
+        best = best_by(rows_where(maps, model=model, arm=arm), "eta", "decay")
+        cells = [
+            cell(recipe, model, arm, seed, best["eta"], best["decay"])
+            for seed in range(recipe.seeds)
+        ]
+        stage[f"report.{place}"] = job(recipe, bench, cells, "cells", curves=True)
+    yield stage
+
+
+def gap(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
+    """Test error of one arm at its best minus another's at its best, in points."""
+    return in_points(tables["cells"], dict(model=model, arm=ours), dict(model=model, arm=theirs))
+
+
+def errors(tables: Tables, model: str, arm: str, part: str = "val") -> np.ndarray:
+    """Errors of a map in points, (lrs, decays, choosing seeds)."""
+    rows = rows_where(tables["map"], model=model, arm=arm)
+    order = np.lexsort((rows["seed"], rows["decay"], rows["eta"]))
+    sizes = [len(np.unique(rows[name])) for name in ("eta", "decay", "seed")]
+    return 100 * rows[part][order].reshape(sizes)
+
+
+def over_seeds(statistic: Callable[[np.ndarray], float], seeds: int) -> Interval:
+    """A statistic of chosen seeds, with the percentiles of a bootstrap over them."""
+    random = np.random.RandomState(0)
+    drawn = [statistic(random.randint(seeds, size=seeds)) for _ in range(BOOTSTRAPS)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    value = statistic(np.arange(seeds))
+    return Interval(value, float(low), float(high), seeds, float(np.std(drawn)))
+
+
+def basin_gap(tables: Tables, model: str, ours: str, theirs: str, arms: Sequence[str]) -> Interval:
+    """How much larger a share of one map lies within `POINTS` of the best cell of all arms."""
+    every = {arm: errors(tables, model, arm) for arm in arms}
+
+    def difference(chosen: np.ndarray) -> float:
+        means = {arm: each[..., chosen].mean(-1) for arm, each in every.items()}
+        level = min(mean.min() for mean in means.values()) + POINTS
+        return float((means[ours] <= level).mean() - (means[theirs] <= level).mean())
+
+    return over_seeds(difference, every[ours].shape[-1])
+
+
+def decay_ratio(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
+    """log10 of the best λ of one arm over another's, each in its optimizer's own numbers."""
+    every = [errors(tables, model, arm) for arm in (ours, theirs)]
+    grid = np.unique(tables["map"]["decay"])
+    units = np.log10([ARMS[arm].decay_unit for arm in (ours, theirs)])
+
+    def ratio(chosen: np.ndarray) -> float:
+        best = [each[..., chosen].mean(-1).min(0).argmin() for each in every]
+        return float(np.log10(grid[best[0]]) + units[0] - np.log10(grid[best[1]]) - units[1])
+
+    return over_seeds(ratio, every[0].shape[-1])
+
+
+def mean_gap(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
+    """Test error of one arm minus another's, averaged over the grid, in points, by seed."""
+    both = [errors(tables, model, arm, "test").mean((0, 1)) for arm in (ours, theirs)]
+    return paired_difference(*both)
+
+
+def late_gap(tables: Tables, model: str, ours: str, theirs: str, column: str) -> Interval:
+    """Mean over the last fifth of the epochs, ours minus theirs, paired by seed.
+
+    ``test`` in points; ``train_loss`` as the logarithm of the ratio.
+    """
+    both = []
+    for arm in (ours, theirs):
+        rows = rows_where(tables["curves"], model=model, arm=arm)
+        late = rows["epoch"] > 0.8 * rows["epoch"].max()
+        seeds = np.unique(rows["seed"])
+        means = np.array([rows[column][late & (rows["seed"] == seed)].mean() for seed in seeds])
+        both.append(100 * means if column == "test" else np.log(means))
+    return paired_difference(*both)
+
+
+Judged = Mapping[str, tuple[Criterion, Callable[[Tables], Interval]]]
+"""Name -> the criterion, and how its number is found."""
+
+
+def judged(each: Judged) -> dict[str, Any]:
+    """``criteria`` and ``estimate`` of a `Figure`."""
+    return dict(
+        criteria={name: criterion for name, (criterion, _) in each.items()},
+        estimate=lambda tables: {name: find(tables) for name, (_, find) in each.items()},
+    )
+
+
+def better(model: str, ours: str, theirs: str) -> Judged:
+    """That an arm at its best errs less than another at its best."""
+    says = f"{ours} minus {theirs}, {model}, each tuned, points"
+    return {
+        f"{ours} - {theirs}, {model}": (
+            below(says, 0.0),
+            lambda tables: gap(tables, model, ours, theirs),
+        )
+    }
+
+
+def decays_apart(model: str, ours: str, theirs: str, low: float, high: float) -> Judged:
+    """That the best λ of two arms are so many powers of ten apart."""
+    says = f"log10 of the best λ of {ours} over that of {theirs}, {model}"
+    return {
+        f"λ, {ours} / {theirs}, {model}": (
+            within(says, low, high),
+            lambda tables: decay_ratio(tables, model, ours, theirs),
+        )
+    }
+
+
+def wider(model: str, ours: str, theirs: str, arms: Sequence[str]) -> Judged:
+    """That a larger share of one map is basin."""
+    says = f"share of cells within {POINTS:g} point of the best cell, {ours} minus {theirs}"
+    return {
+        f"basin, {ours} - {theirs}": (
+            above(says, 0.0),
+            lambda tables: basin_gap(tables, model, ours, theirs, arms),
+        )
+    }

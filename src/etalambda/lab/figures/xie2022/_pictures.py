@@ -1,0 +1,80 @@
+"""How the maps, sweeps and curves of Xie et al. 2022 are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from etalambda.lab.experiments.parts import Tables
+from etalambda.lab.figures.grid import map_grid
+from etalambda.lab.figures.map import arm_maps
+from etalambda.lab.figures.parttwo._cells import rows_where
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.xie2022._maps import errors
+
+NAMES = {"mlp": "MLP", "cnn": "CNN with BatchNorm"}
+
+
+def maps(tables: Tables, model: str, arms: Sequence[str]) -> Any:
+    """One (lr, λ) map an arm, all on one colour scale; axes in the paper's units."""
+    grids = {}
+    for arm in arms:
+        rows = rows_where(tables["map"], model=model, arm=arm)
+        renamed = dict(lr=rows["eta"], weight_decay=rows["decay"])
+        renamed |= dict(val_error=rows["val"], test_error=rows["test"])
+        grids[arm] = map_grid(rows | renamed)
+    return arm_maps(grids)
+
+
+@house_style
+def sweeps(tables: Tables, models: Sequence[str], arms: Sequence[str]) -> Any:
+    """For each model: test error against λ, the best lr of each, and the seeds at the optimum."""
+    fig, axes = figure(5.5 * len(models) + 2.5 * len(models), 4.0, 2 * len(models))
+    for place, model in enumerate(models):
+        left, right = axes[2 * place : 2 * place + 2]
+        for spot, (arm, color) in enumerate(zip(arms, OKABE_ITO)):
+            every = errors(tables, model, arm, "test")
+            row = errors(tables, model, arm).mean(-1).min(1).argmin()
+            decays = np.unique(rows_where(tables["map"], model=model, arm=arm)["decay"])
+            mean, sd = every[row].mean(-1), every[row].std(-1, ddof=1) if every.shape[-1] > 1 else 0
+            left.plot(decays, mean, "o-", ms=4, color=color, label=arm)
+            left.fill_between(decays, mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
+            points = 100 * rows_where(tables["cells"], model=model, arm=arm)["test"]
+            right.plot(spot + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
+            right.plot([spot - 0.3, spot + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+        left.set(xscale="log", yscale="log", xlabel="weight decay, the paper's unit")
+        left.set(ylabel="test error, %")
+        left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        left.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        left.tick_params(axis="y", which="minor", labelsize=7)
+        left.set_title(f"{NAMES[model]}, n = {every.shape[-1]}")
+        left.legend()
+        right.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms], fontsize=7.5)
+        right.set_title(f"at each optimum, n = {len(points)}")
+    return fig
+
+
+@house_style
+def curves(tables: Tables, model: str, arms: Sequence[str]) -> Any:
+    """Test error and training loss by epoch, and one against the other over the last fifth."""
+    fig, axes = figure(13.0, 3.9, 3)
+    for arm, color in zip(arms, OKABE_ITO):
+        rows = rows_where(tables["curves"], model=model, arm=arm)
+        epochs = np.unique(rows["epoch"])
+        for axis, name, unit in ((axes[0], "test", 100), (axes[1], "train_loss", 1)):
+            means = [unit * rows[name][rows["epoch"] == epoch].mean() for epoch in epochs]
+            axis.plot(epochs, means, color=color, label=arm)
+        late = rows["epoch"] > 0.8 * epochs[-1]
+        axes[2].plot(100 * rows["test"][late], rows["train_loss"][late], ".", ms=3, color=color)
+    axes[0].set(xlabel="epoch", ylabel="test error, %", yscale="log")
+    axes[1].set(xlabel="epoch", ylabel="training loss", yscale="log")
+    axes[2].set(xlabel="test error, %", ylabel="training loss", yscale="log")
+    for axis in (axes[0],):
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_formatter(lambda value, _: "")
+    axes[0].legend()
+    axes[0].set_title(NAMES[model])
+    axes[2].set_title("the last fifth of training")
+    return fig
