@@ -192,9 +192,13 @@ def gap(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
 
 def errors(tables: Tables, model: str, arm: str, part: str = "val") -> np.ndarray:
     """Errors of a map in points, (lrs, decays, choosing seeds)."""
-    rows = rows_where(tables["map"], model=model, arm=arm)
-    order = np.lexsort((rows["seed"], rows["decay"], rows["eta"]))
-    sizes = [len(np.unique(rows[name])) for name in ("eta", "decay", "seed")]
+    return in_order(rows_where(tables["map"], model=model, arm=arm), part)
+
+
+def in_order(rows: Mapping[str, np.ndarray], part: str = "val") -> np.ndarray:
+    """Errors of the rows of one arm in points, (lrs, decays, seeds)."""
+    order = np.lexsort((rows["seed"], rows["decay"], rows["lr"]))
+    sizes = [len(np.unique(rows[name])) for name in ("lr", "decay", "seed")]
     return 100 * rows[part][order].reshape(sizes)
 
 
@@ -221,13 +225,20 @@ def basin_gap(tables: Tables, model: str, ours: str, theirs: str, arms: Sequence
 
 def decay_ratio(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
     """log10 of the best λ of one arm over another's, each in its optimizer's own numbers."""
-    every = [errors(tables, model, arm) for arm in (ours, theirs)]
-    grid = np.unique(tables["map"]["decay"])
+    rows = [rows_where(tables["map"], model=model, arm=arm) for arm in (ours, theirs)]
     units = np.log10([ARMS[arm].decay_unit for arm in (ours, theirs)])
+    return decay_ratio_of(*rows, shift=float(units[0] - units[1]))
+
+
+def decay_ratio_of(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], shift: float = 0.0
+) -> Interval:
+    """log10 of the best λ of some rows of a map over that of others, plus a shift."""
+    grid, every = np.unique(ours["decay"]), [in_order(rows) for rows in (ours, theirs)]
 
     def ratio(chosen: np.ndarray) -> float:
         best = [each[..., chosen].mean(-1).min(0).argmin() for each in every]
-        return float(np.log10(grid[best[0]]) + units[0] - np.log10(grid[best[1]]) - units[1])
+        return float(np.log10(grid[best[0]]) - np.log10(grid[best[1]]) + shift)
 
     return over_seeds(ratio, every[0].shape[-1])
 
