@@ -1,4 +1,4 @@
-"""Figure 3 of Xie et al. 2022: at a large batch Rule 1 (lr times k) fails, Rule 2 (λ times k) works.
+"""Figure 3 of Xie et al. 2022: at a large batch lr times k (Rule 1) fails, λ times k (2) works.
 
 It reads the run of Figure 9. Section 3 says SGD, appendix B.2 "always Adam": Adam is taken.
 
