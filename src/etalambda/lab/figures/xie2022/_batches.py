@@ -30,10 +30,10 @@ from etalambda.lab.figures.xie2022._maps import (
     HYPER,
     Judged,
     decay_ratio_of,
-    shape_of,
 )
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below, within
 from etalambda.lab.statistics import Interval
+from etalambda.lab.train.schedules import shape
 
 IMAGES = 600
 RULES = ("nothing", "Rule 1", "Rule 2")
@@ -68,7 +68,7 @@ def measure(recipe: Batches, bench: Bench) -> Iterable[Jobs]:
 
     def cell(model: str, arm: str, k: int, seed: int, lr: float, decay: float, rule: str) -> Cell:
         labels = {"model": model, "arm": arm, "k": k, "decay": decay, "rule": rule}
-        rules = {"lr": shape_of("step", recipe.epochs * (IMAGES // (recipe.batch_size * k)))}
+        rules = {"lr": shape("step", recipe.epochs * (IMAGES // (recipe.batch_size * k)))}
         return Cell(labels, Trial(seed, lr, decay * ARMS[arm].decay_unit, rules=rules))
 
     yield {

@@ -31,7 +31,7 @@ from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, below
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.tasks import Digits
 from etalambda.lab.tasks.digits import error
-from etalambda.schedule import cosine_restarts, multi_step
+from etalambda.lab.train.schedules import shape
 from etalambda.schedule.rule import Rule
 
 STEPS_AN_EPOCH = 12  # 600 images, 50 a step
@@ -76,8 +76,7 @@ ARMS |= POWERS
 class Maps(Recipe):
     """Arms, models, the grid in the paper's units, epochs, and how many seeds choose and report.
 
-    ``shape`` is ``step``, a tenth of the lr at 0.4 and 0.8 of the run, or ``restarts``: a cosine
-    with warm restarts, periods in the ratio 1 : 2 : 4 : 8 as T0 = 14, Tmul = 2 in 210 epochs.
+    ``shape`` of the lr: ``step``, a tenth at 0.4 and 0.8 of the run, or ``cosine-restarts``.
     """
 
     arms: tuple[str, ...]
@@ -91,26 +90,9 @@ class Maps(Recipe):
     label_noise: float = 0.2
 
 
-def shape_of(name: str, steps: int) -> Rule:
-    """The lr's schedule.
-
-    >>> [round(shape_of("step", 10)(step), 3) for step in (0, 4, 8)]
-    [1.0, 0.1, 0.01]
-    """
-    if name == "step":
-        return multi_step((round(0.4 * steps), round(0.8 * steps)))
-    ends = [steps * share / 15 for share in (0, 1, 3, 7, 15)]
-
-    def restarts(step: float) -> float:
-        place = max(i for i in range(4) if ends[i] <= step)
-        return cosine_restarts(ends[place + 1] - ends[place], "warm_restart")(step - ends[place])
-
-    return restarts
-
-
 def cell(recipe: Maps, model: str, arm: str, seed: int, lr: float, decay: float) -> Cell:
     """One network; ``lr`` and ``decay`` in the paper's units, which its labels keep."""
-    ours, rule = ARMS[arm], shape_of(recipe.shape, recipe.epochs * STEPS_AN_EPOCH)
+    ours, rule = ARMS[arm], shape(recipe.shape, recipe.epochs * STEPS_AN_EPOCH)
     rules: dict[str, Rule] = {"lr": rule}
     if ours.untied:
         rules["weight_decay"] = lambda step: 1 / rule(step)

@@ -15,7 +15,7 @@ from etalambda.lab.figures.xie2022.fig7 import ARMS
 from etalambda.lab.figures.xie2022.fig7 import RECIPES as STEPPED
 from etalambda.lab.reproduce import Figure
 
-RECIPES = {scale: replace(recipe, shape="restarts") for scale, recipe in STEPPED.items()}
+RECIPES = {scale: replace(recipe, shape="cosine-restarts") for scale, recipe in STEPPED.items()}
 
 FIGURE = Figure(
     "xie2022-fig18",

@@ -20,9 +20,10 @@ from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._cells import Cell, best_by, choosing, digits_job, rows_where
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
-from etalambda.lab.figures.xie2022._maps import CNN, NOISE, STEPS_AN_EPOCH, over_seeds, shape_of
+from etalambda.lab.figures.xie2022._maps import CNN, NOISE, STEPS_AN_EPOCH, over_seeds
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, below
 from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.train.schedules import shape
 
 LR = 0.05
 FACTORS = (10.0, 1.0, 0.1)
@@ -44,7 +45,7 @@ def measure(recipe: Lengths, bench: Bench) -> Iterable[Jobs]:
     """The base sweep; then three λ at every length."""
 
     def job(epochs: int, decays: Iterable[float], seeds: range, table: str) -> Any:
-        rules = {"lr": shape_of("step", epochs * STEPS_AN_EPOCH)}
+        rules = {"lr": shape("step", epochs * STEPS_AN_EPOCH)}
         cells = [
             Cell({"epochs": epochs, "decay": decay}, Trial(seed, LR, decay, rules=rules))
             for decay in decays
