@@ -124,8 +124,9 @@ def exponent(tables: Tables, model: str, arm: str) -> Interval:
     large = int(tables["map"]["k"].max())
     small, big = (rows_where(tables["map"], model=model, arm=arm, k=size) for size in (1, large))
     found = decay_ratio_of(big, small)
-    scaled = [value / np.log10(large) for value in (*found[:3], found.sd)]
-    return Interval(*scaled[:3], found.n, scaled[3])
+    unit = float(np.log10(large))
+    value, low, high, sd = found.value / unit, found.low / unit, found.high / unit, found.sd / unit
+    return Interval(value, low, high, found.n, sd)
 
 
 @house_style

@@ -92,7 +92,8 @@ class Maps(Recipe):
 
 def cell(recipe: Maps, model: str, arm: str, seed: int, lr: float, decay: float) -> Cell:
     """One network; ``lr`` and ``decay`` in the paper's units, which its labels keep."""
-    ours, rule = ARMS[arm], shape(recipe.shape, recipe.epochs * STEPS_AN_EPOCH)
+    ours = ARMS[arm]
+    rule: Any = shape(recipe.shape, recipe.epochs * STEPS_AN_EPOCH)
     rules: dict[str, Rule] = {"lr": rule}
     if ours.untied:
         rules["weight_decay"] = lambda step: 1 / rule(step)
@@ -246,7 +247,7 @@ def late_gap(tables: Tables, model: str, ours: str, theirs: str, column: str) ->
     return paired_difference(*both)
 
 
-Judged = Mapping[str, tuple[Criterion, Callable[[Tables], Interval]]]
+Judged = dict[str, tuple[Criterion, Callable[[Tables], Interval]]]
 """Name -> the criterion, and how its number is found."""
 
 
