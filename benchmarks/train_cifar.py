@@ -180,7 +180,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as room, torch.backends.cudnn.flags(enabled=True, benchmark=True):
+    torch.backends.cudnn.benchmark = True
+    with tempfile.TemporaryDirectory() as room:
         base = dict(
             task="cifar10", data_dir=str(decoded_once(args.data_dir, Path(room))), model=args.model,
             batch_size=args.batch_size, device=args.device, train_size=args.size,
