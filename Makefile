@@ -46,6 +46,8 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/offline.py docs/_build/html
+	@echo "== open docs/_build/html/index.html"
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .ruff_cache

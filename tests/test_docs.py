@@ -53,6 +53,31 @@ def test_local_links_resolve(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_errata_name_tests_that_exist():
+    """Every erratum is tested, or says in words why nothing is to be tested."""
+    page = (ROOT / "docs/errata.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| ") and row.count(" | ") == 3]
+    rows = [row for row in rows if not row.startswith("| where")]
+    assert len(rows) > 60
+    for row in rows:
+        tested = row.rsplit(" | ", 1)[1].removesuffix(" |")
+        for path, name in re.findall(r"`(tests/\S+\.py)::(\w+)`", tested):
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{path} has no {name}"
+        assert tested, row
+
+
+def test_every_page_is_in_the_navigation():
+    """Sphinx warns about it too, but only when the pages are built."""
+    docs = ROOT / "docs"
+    entries = set()
+    for page in PAGES[1:]:
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.DOTALL):
+            lines = [line for line in block.splitlines() if line and not line.startswith(":")]
+            names = [re.sub(r".*<(.+)>", r"\1", line) for line in lines]
+            entries |= {(page.parent / name).with_suffix(".md").resolve() for name in names}
+    assert {page.resolve() for page in PAGES[1:]} - entries == {(docs / "index.md").resolve()}
+
+
 def test_the_support_table_is_what_the_package_asks_for():
     """docs/support.md against pyproject.toml and the measured wheel."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

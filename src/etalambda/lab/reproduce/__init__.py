@@ -5,7 +5,7 @@ How to add a figure: write one file, ``lab/figures/<paper>/<figure>.py``, with f
 1. A frozen `Recipe` with the figure's numbers; one instance a scale. ``smoke`` takes at most 4
    seconds, with sizes of the same family; ``cpu`` about 3 minutes of one core at most and n >= 3;
    ``gpu`` and ``paper`` name a large GPU's minutes. ``departures`` says, line by line, where it
-   leaves the paper; the lines are printed on the figure.
+   leaves the paper; the lines are printed on the figure::
 
        @dataclass(frozen=True, kw_only=True)
        class Decay(Recipe):
