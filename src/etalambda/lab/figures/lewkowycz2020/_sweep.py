@@ -163,8 +163,8 @@ def _job(
         )
         runs = summed_up(seen, trials, recipe.fixed) | dict(net=np.repeat(net, len(trials)))
         ours = [i for i, trial in enumerate(trials) if trial.lr == recipe.lr]
-        curves = columns(_curves(seen, trials, ours, net))
-        return {"runs": runs | {"net": runs["net"].astype(object)}, "curves": curves}
+        tables = {"runs": runs | {"net": runs["net"].astype(object)}}
+        return tables | ({"curves": columns(_curves(seen, trials, ours, net))} if ours else {})
 
     return job
 
