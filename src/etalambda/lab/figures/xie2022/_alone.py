@@ -1,0 +1,187 @@
+"""Optimizers by their own classes, one network at a time: what Tables 1 and 2 compare.
+
+Every arm has one lr, as in the paper, and a grid of five λ around the paper's; λ is chosen by mean
+validation error, and the test error is that of the same networks (test images chose nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from etalambda.lab.engine.pool import Tick
+from etalambda.lab.experiments.parts import Job, Tables, columns
+from etalambda.lab.figures.parttwo._cells import GUESS, best_by, rows_where
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.xie2022._maps import Judged
+from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
+from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.train import TrainConfig
+
+ARMS = {
+    "SGD": "sgd", "AdamS": "adams", "Adam": "adam", "AMSGrad": "amsgrad", "AdamW": "adamw",
+    "AdaBound": "adabound", "Padam": "padam", "Yogi": "yogi", "RAdam": "radam",
+}  # fmt: skip
+"""The columns of Table 1, and the names that `etalambda train` has for them."""
+OWN_LR = {"SGD": 100.0, "Padam": 10.0}
+"""The paper's learning rates over that of Adam: 0.1 and 0.01 over 0.001."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone(Recipe):
+    """Arms, the task and network of `TrainConfig`, Adam's lr, λ in the paper's units, seeds.
+
+    ``sgd`` is what SGD's lr is over Adam's; AdamW's λ is a thousand times the others'.
+    """
+
+    arms: tuple[str, ...]
+    task: str
+    model: str
+    epochs: int
+    batch_size: int
+    validation: int
+    lr: float
+    decays: tuple[float, ...]
+    seeds: int
+    sgd: float = OWN_LR["SGD"]
+    label_noise: float = 0.0
+    amp: str = ""
+
+
+def config(recipe: Alone, bench: Bench, arm: str, decay: float, seed: int) -> TrainConfig:
+    """One run. The paper decays all parameters, and divides the lr by 10 at 0.4 and 0.8."""
+    own = recipe.sgd if arm == "SGD" else OWN_LR.get(arm, 1.0)
+    return TrainConfig(
+        task=recipe.task,
+        data_dir=str(bench.data or ""),
+        model=recipe.model,
+        optimizer=ARMS[arm],
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        validation=recipe.validation,
+        label_noise=recipe.label_noise,
+        lr=recipe.lr * own,
+        weight_decay=decay * (1000 if arm == "AdamW" else 1),
+        decay="all",
+        lr_schedule="step",
+        seed=seed,
+        device=bench.device,
+        amp=recipe.amp,
+        channels_last=bool(recipe.amp),
+        monitor_every=10**9,
+        evaluate_every=max(1.0, recipe.epochs / 15),
+    )
+
+
+def measure(recipe: Alone, bench: Bench) -> list[Jobs]:
+    """A part a run on a large network, a part all seeds of a cell on digits."""
+    together = recipe.seeds if recipe.task == "digits" else 1
+    return [
+        {
+            f"{arm}.decay={decay:g}.seed={seeds[0]}": _job(recipe, bench, arm, decay, seeds)
+            for arm, decay in product(recipe.arms, recipe.decays)
+            for seeds in np.arange(recipe.seeds).reshape(-1, together).tolist()
+        }
+    ]
+
+
+def _job(recipe: Alone, bench: Bench, arm: str, decay: float, seeds: Sequence[int]) -> Job:
+    def trained(tick: Tick) -> Tables:
+        from etalambda.lab.train.loop import Keep, fit
+
+        cells, curves = [], []
+        for done, seed in enumerate(seeds):
+            path = bench.scratch / f"{arm}.{decay:g}.{seed}.pt"
+            told = lambda at, total, _, done=done: tick((done + at / total) / len(seeds))  # noqa: E731
+            keep = Keep(path) if recipe.task != "digits" else None
+            result = fit(config(recipe, bench, arm, decay, seed), keep=keep, progress=told)
+            path.unlink(missing_ok=True)
+            label = dict(arm=arm, decay=decay, seed=seed)
+            last = {name: values[0] for name, values in result.summary.items()}
+            lost = bool(last["diverged"]) or not np.isfinite(last["test_error"])
+            errors = dict(val=last["val_error"], test=last["test_error"])
+            cells.append(label | {k: GUESS if lost else v for k, v in errors.items()})
+            curves.append(label | _evaluated(result.metrics))
+        return {"cells": columns(cells), "curves": columns(curves)}
+
+    return trained
+
+
+def _evaluated(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Epoch, test error and training loss where they were evaluated."""
+    rows = {name: np.array(metrics[name], dtype=float) for name in ("epoch", "test_error")}
+    rows["train_loss"] = np.array(metrics["train_loss"], dtype=float)
+    seen = np.isfinite(rows["test_error"])
+    return {name: values[seen] for name, values in rows.items()}
+
+
+def at_best(tables: Tables, arm: str, table: str = "cells") -> dict[str, np.ndarray]:
+    """The rows of an arm at its best λ; none if it was not run."""
+    cells = rows_where(tables["cells"], arm=arm)
+    if not len(cells["seed"]):
+        return cells
+    return rows_where(tables[table], arm=arm, **best_by(cells, "decay"))
+
+
+def gap(tables: Tables, ours: str, theirs: str) -> Interval:
+    """Test error of one arm minus another's, in points, paired by seed."""
+    both = [at_best(tables, arm) for arm in (ours, theirs)]
+    if not all(len(rows["seed"]) for rows in both):
+        return Interval(*(float("nan"),) * 3, n=0)
+    return paired_difference(*(100 * rows["test"][np.argsort(rows["seed"])] for rows in both))
+
+
+def better(ours: str, theirs: str, margin: float = 0.0) -> Judged:
+    """That an arm errs less than another, each at its best λ."""
+    says = f"{ours} minus {theirs}, each at its best λ, points"
+    return {f"{ours} - {theirs}": (below(says, margin), lambda tables: gap(tables, ours, theirs))}
+
+
+def arms_of(tables: Tables) -> list[str]:
+    """The arms that were run, in the table's order."""
+    return [arm for arm in ARMS if (tables["cells"]["arm"] == arm).any()]
+
+
+@house_style
+def draw(tables: Tables) -> Any:
+    """Test error against λ, and every seed at the best λ."""
+    fig, (left, right) = figure(12.0, 4.2, 2)
+    arms = arms_of(tables)
+    for place, (arm, color) in enumerate(zip(arms, OKABE_ITO)):
+        rows = rows_where(tables["cells"], arm=arm)
+        decays = np.unique(rows["decay"])
+        means = [100 * rows["test"][rows["decay"] == decay].mean() for decay in decays]
+        left.plot(decays, means, "o-", ms=4, color=color, label=arm)
+        points = 100 * at_best(tables, arm)["test"]
+        right.plot(place + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
+        right.plot([place - 0.3, place + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+        right.annotate(f"{points.mean():.2f}", (place, points.max()), (0, 4),
+                       textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+    left.set(xscale="log", xlabel="weight decay, AdamW's times 0.001", ylabel="test error, %")
+    left.legend(ncols=2, fontsize=8)
+    right.set_xticks(range(len(arms)), arms, fontsize=8)
+    right.set(ylabel="test error, %", title=f"at the best λ of each, n = {len(points)}")
+    return fig
+
+
+@house_style
+def draw_curves(tables: Tables) -> Any:
+    """Test error and training loss by epoch, every arm at its best λ, mean of the seeds."""
+    fig, axes = figure(11.0, 4.2, 2)
+    for arm, color in zip(arms_of(tables), OKABE_ITO):
+        rows = at_best(tables, arm, "curves")
+        epochs = np.unique(rows["epoch"])
+        for axis, name, unit in ((axes[0], "test_error", 100), (axes[1], "train_loss", 1)):
+            means = [unit * rows[name][rows["epoch"] == epoch].mean() for epoch in epochs]
+            axis.plot(epochs, means, color=color, label=arm)
+    axes[0].set(xlabel="epoch", ylabel="test error, %", yscale="log")
+    axes[1].set(xlabel="epoch", ylabel="training loss")
+    axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes[0].yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    axes[0].tick_params(axis="y", which="minor", labelsize=7)
+    axes[0].legend(ncols=2, fontsize=8)
+    return fig
