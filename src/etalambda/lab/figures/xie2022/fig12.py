@@ -1,6 +1,6 @@
 """Figures 6 and 12 of Xie et al. 2022: learning curves of all adaptive gradient methods.
 
-It reads the run of `xie2022-table1-variants`.
+It reads the run of `xie2022-table1`.
 
 Departures from the paper: as there.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from etalambda.lab.figures.xie2022._alone import better, draw_curves, measure
 from etalambda.lab.figures.xie2022._maps import judged
-from etalambda.lab.figures.xie2022.table1_variants import RECIPES
+from etalambda.lab.figures.xie2022.table1 import RECIPES
 from etalambda.lab.reproduce import Figure
 
 FIGURE = Figure(
@@ -19,7 +19,7 @@ FIGURE = Figure(
     "variants of Adam.",
     recipes=RECIPES,
     measure=measure,
-    measured_by="xie2022-table1-variants",
+    measured_by="xie2022-table1",
     draw=draw_curves,
     **judged(
         {
