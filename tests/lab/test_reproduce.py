@@ -154,7 +154,7 @@ def test_a_figure_names_what_it_lacks():
 def test_evidence_that_is_too_large_is_refused_and_leaves_nothing(tmp_path):
     figure = counting([])
     reproduce.measure(figure, "smoke", tmp_path / "runs")
-    noise = {"x": np.random.default_rng(0).normal(size=50_000)}
+    noise = {"x": np.random.default_rng(0).normal(size=200_000)}
     large = replace(figure, compact=lambda tables: tables | {"noise": noise})
     made = reproduce.outcome(large, "smoke", tmp_path / "runs")
     with pytest.raises(RecordError, match="give its figure a `compact`"):

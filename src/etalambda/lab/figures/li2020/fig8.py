@@ -114,7 +114,8 @@ def _slope_ratio(table: dict[str, np.ndarray]) -> Interval:
     for seed in np.unique(table["seed"]):
         one = rows(table, seed=seed)
         logs = 2 * np.log(one["norm"].astype(float))
-        last = max(1, int(np.flatnonzero(logs > logs.min() + np.log(100))[-1]))
+        high = np.flatnonzero(logs > logs.min() + np.log(100))
+        last = int(high[-1]) if high.size and high[-1] else 1
         steps = np.diff(one["step"])[:last]
         lrs, decays = (np.repeat(one[key][:last], steps) for key in ("lr", "weight_decay"))
         kept = shrinkage(lrs.tolist(), decays.tolist(), momentum=1 - 1 / float(one["gain"][0]))
