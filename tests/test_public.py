@@ -41,6 +41,16 @@ def test_every_public_name_is_documented_and_marked(room):
         assert getattr(module, name).__doc__, f"etalambda.{room}.{name} has no docstring"
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_has_an_example(room):
+    """A doctest, which runs with the other tests; modules have theirs function by function."""
+    module = import_module(f"etalambda.{room}")
+    for name in module.__all__:
+        found = getattr(module, name)
+        if callable(found):
+            assert ">>>" in found.__doc__, f"etalambda.{room}.{name} has no example"
+
+
 def test_suggest_is_both_a_room_and_a_function():
     from etalambda.suggest import suggest
 

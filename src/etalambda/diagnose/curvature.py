@@ -35,6 +35,12 @@ class Curvature:
         index: Fraction of eigenvalues below ``-threshold`` times the largest absolute one.
         convexifying_weight_decay: max(0, -λ_min), as torch's ``weight_decay`` under L2.
         spectrum: Nodes and weights, for densities, other thresholds and ``top(k)``.
+
+    Example:
+        >>> net, x, y = torch.nn.Linear(2, 1, bias=False), torch.eye(2), torch.zeros(2, 1)
+        >>> found = curvature(net, lambda out, target: (out - target).square().sum(), (x, y))
+        >>> found.index.value, found.convexifying_weight_decay
+        (0.0, 0.0)
     """
 
     minimum: float
@@ -73,6 +79,13 @@ def hessian_vector_product(
     Raises:
         ValueError: If ``mode`` is unknown, nothing is trainable, there is no batch, or the loss is
             not finite.
+
+    Example:
+        >>> net, x, y = torch.nn.Linear(2, 1, bias=False), torch.eye(2), torch.zeros(2, 1)
+        >>> loss = lambda out, y: (out - y).square().sum()
+        >>> product, n = hessian_vector_product(net, loss, (x, y))
+        >>> n, product(torch.ones(2))
+        (2, tensor([2., 2.]))
     """
     if mode not in (None, "train", "eval"):
         raise ValueError(f"mode must be 'train', 'eval' or None, got {mode!r}")

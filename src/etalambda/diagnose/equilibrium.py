@@ -41,6 +41,11 @@ class Equilibrium:
         balance: Mean ρ over the window; NaN without ``updates``.
         samples: Length of the window; 0 if the run is too short for one.
         reason: What the verdict rests on, in words.
+
+    Example:
+        >>> found = equilibrium([2.0] * 4000, 1e-3)
+        >>> found.reached, abs(round(found.drift, 6))
+        (True, 0.0)
     """
 
     reached: bool

@@ -21,7 +21,12 @@ from etalambda._common import check_nonnegative, check_positive
 
 
 class NormForecast(NamedTuple):
-    """The equilibrium norm, the steps until ‖W‖² is near it, and ρ = q/(2rG), 1 at equilibrium."""
+    """The equilibrium norm, the steps until ‖W‖² is near it, and ρ = q/(2rG), 1 at equilibrium.
+
+    Example:
+        >>> forecast_norm(2.0, growth=0.008, rate=1e-3).balance  # 1: in equilibrium
+        1.0
+    """
 
     norm: float
     steps: float

@@ -63,6 +63,10 @@ class Homogeneity:
     Attributes:
         degree: k.
         residual: ‖∂f/∂θ · θ - k f‖ / ‖f‖: 0 for a homogeneous network.
+
+    Example:
+        >>> Homogeneity(degree=2.0, residual=1e-9).holds()  # from `homogeneity`
+        True
     """
 
     degree: float
@@ -111,6 +115,10 @@ class ScaleInvariance:
         alignment: The size of the cosine of w and its gradient: 0 for a scale-invariant tensor,
             by Lemma 3.1.
         change: ‖f(2w) - f(w)‖ / ‖f(w)‖ of the outputs.
+
+    Example:
+        >>> ScaleInvariance(alignment=0.3, change=0.5).holds()  # from `scale_invariance`
+        False
     """
 
     alignment: float

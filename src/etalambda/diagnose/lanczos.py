@@ -33,7 +33,14 @@ class Estimate:
 
 
 class Ritz(NamedTuple):
-    """An approximate eigenvalue; an exact one lies within ``residual`` of it."""
+    """An approximate eigenvalue; an exact one lies within ``residual`` of it.
+
+    Example:
+        >>> diagonal = torch.tensor([-1.0, 0.0, 2.0, 5.0], dtype=torch.float64)
+        >>> top = lanczos(lambda v: diagonal * v, 4, steps=4, dtype=torch.float64).top(1)[0]
+        >>> round(top.value, 6), top.residual < 1e-6
+        (5.0, True)
+    """
 
     value: float
     residual: float
@@ -56,6 +63,12 @@ class Spectrum:
         error_low: Residual norm of the smallest Ritz pair: an eigenvalue lies this near to it.
         error_high: The same for the largest.
         residuals: Of all Ritz pairs, in the shapes of ``nodes``.
+
+    Example:
+        >>> diagonal = torch.tensor([-1.0, 0.0, 2.0, 5.0], dtype=torch.float64)
+        >>> spectrum = lanczos(lambda v: diagonal * v, 4, steps=4, dtype=torch.float64)
+        >>> spectrum.dimension, round(spectrum.low, 6)
+        (4, -1.0)
     """
 
     nodes: list[Tensor]

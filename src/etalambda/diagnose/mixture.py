@@ -28,7 +28,16 @@ from etalambda.diagnose.covariance import Sphere
 
 @dataclass(frozen=True)
 class OverlapCovariance:
-    """ξ at the overlaps, its standard error, and Var L."""
+    """ξ at the overlaps, its standard error, and Var L.
+
+    Example:
+        >>> def make_model():
+        ...     return torch.nn.Linear(8, 1, bias=False).double()
+        >>> x = torch.ones(1, 8).double()
+        >>> found = overlap_covariance(make_model, lambda out, _: out.sum(), (x, x), [0.0, 0.5])
+        >>> found.overlaps.shape == found.values.shape
+        True
+    """
 
     overlaps: np.ndarray
     values: np.ndarray
@@ -43,6 +52,12 @@ class Mixture:
     ``misfit`` is the root mean square of (fit - ξ)/s.e.: about 1 where the mixture explains ξ and
     errors are independent, less where overlaps share their draws, as in `overlap_covariance`.
     ``mean_degree`` is Σ p a_p / Σ a_p = ξ'(1)/ξ(1).
+
+    Example:
+        >>> q = np.linspace(0, 1, 20)
+        >>> found = fit_mixture(q, q**2, np.full(20, 0.01), degrees=(1, 2, 3))
+        >>> round(found.mean_degree, 3)
+        2.0
     """
 
     weights: dict[int, float]

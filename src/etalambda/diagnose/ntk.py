@@ -106,7 +106,13 @@ def predicted_ntk_decay(degree: float, weight_decay: float, time: float) -> floa
 
 @dataclass(frozen=True)
 class KernelModes:
-    """A kernel's eigenvalues, the largest first, and eigenvectors, shape ``(n, n)``, as columns."""
+    """A kernel's eigenvalues, the largest first, and eigenvectors, shape ``(n, n)``, as columns.
+
+    Example:
+        >>> found = ntk_modes(torch.tensor([[2.0, 0.0], [0.0, 5.0]]))  # a `KernelModes`
+        >>> found.eigenvalues
+        tensor([5., 2.], dtype=torch.float64)
+    """
 
     eigenvalues: Tensor
     vectors: Tensor

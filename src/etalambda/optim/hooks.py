@@ -22,7 +22,15 @@ _OWNERS: "WeakKeyDictionary[Optimizer, DecayHook]" = WeakKeyDictionary()
 
 
 class WeightHook:
-    """State per tensor on hooks of ``optimizer.step``; ``remove()`` takes them off."""
+    """State per tensor on hooks of ``optimizer.step``; ``remove()`` takes them off.
+
+    Example:
+        >>> from etalambda.optim import weight_noise
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> hook = weight_noise(torch.optim.SGD([w], lr=0.1), std=0.1, timescale=10, params=[w])
+        >>> isinstance(hook, WeightHook), hook.remove()
+        (True, None)
+    """
 
     def __init__(
         self, optimizers: Optimizer | Iterable[Optimizer], params: Iterable[Tensor] | None = None
@@ -129,7 +137,16 @@ class WeightHook:
 
 
 class DecayHook(WeightHook):
-    """A decay on hooks of ``optimizer.step``; ``remove()`` gives the decay back."""
+    """A decay on hooks of ``optimizer.step``; ``remove()`` gives the decay back.
+
+    Example:
+        >>> from etalambda.optim import l1_decay
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=0.5)
+        >>> hook = l1_decay(optimizer)
+        >>> isinstance(hook, DecayHook), hook.remove()
+        (True, None)
+    """
 
     def __init__(
         self, optimizers: Optimizer | Iterable[Optimizer], params: Iterable[Tensor] | None = None

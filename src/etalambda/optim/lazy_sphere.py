@@ -32,7 +32,15 @@ Sphere = tuple[list[Tensor], float]
 
 
 class LazySphere(OnSpheres, DecayHook):
-    """What `lazy_sphere` returns: the radii it keeps, ``project_()`` and ``remove()``."""
+    """What `lazy_sphere` returns: the radii it keeps, ``project_()`` and ``remove()``.
+
+    Example:
+        >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+        >>> handle = lazy_sphere(torch.optim.SGD([w], lr=0.5), [w], "initial", degree=0)
+        >>> handle.radii
+        [5.0]
+        >>> handle.remove()
+    """
 
     def __init__(self, optimizer: Optimizer, spheres: list[Sphere], degree: float) -> None:
         _check_rule(optimizer)

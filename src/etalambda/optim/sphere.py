@@ -158,7 +158,15 @@ class OnSpheres:
 
 
 class SphereHandle(OnSpheres):
-    """What `keep_on_sphere` returns: the radii it keeps, and ``remove()``."""
+    """What `keep_on_sphere` returns: the radii it keeps, and ``remove()``.
+
+    Example:
+        >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+        >>> handle = keep_on_sphere(torch.optim.SGD([w], lr=0.5), [w], radius="initial")
+        >>> handle.radii
+        [5.0]
+        >>> handle.remove()
+    """
 
     def __init__(
         self, optimizer: Optimizer, spheres: list[tuple[list[Tensor], float]], checked: bool

@@ -56,7 +56,16 @@ def rescale_to_budget(
 
 
 class Recording:
-    """The values that an entry had at each optimizer step: one trace a group."""
+    """The values that an entry had at each optimizer step: one trace a group.
+
+    Example:
+        >>> w = torch.nn.Parameter(torch.ones(1))
+        >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=0.5)
+        >>> recording = record(optimizer)
+        >>> optimizer.step()
+        >>> recording.trace()
+        [0.5]
+    """
 
     def __init__(self, optimizers: Sequence[Optimizer], entry: str) -> None:
         self._traces: dict[tuple[int, int], list[float]] = {}

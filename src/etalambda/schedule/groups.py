@@ -28,6 +28,13 @@ class ParamGroups(list[dict[str, Any]]):
 
     Attributes:
         entries: One ``(name, kind, param, aliases)`` a tensor, in the model's order.
+
+    Example:
+        >>> groups = param_groups(nn.Linear(4, 8), weight_decay=0.1)
+        >>> [(entry.name, entry.kind) for entry in groups.entries]
+        [('weight', 'matrix'), ('bias', 'bias')]
+        >>> [group["weight_decay"] for group in groups]
+        [0.1, 0.0]
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], entries: Iterable[Entry]) -> None:
@@ -133,7 +140,14 @@ class ParamGroups(list[dict[str, Any]]):
 
 
 class MuonSplit(NamedTuple):
-    """What ``recipe="muon"`` returns: ``muon, adamw = param_groups(..., "muon")``."""
+    """What ``recipe="muon"`` returns: ``muon, adamw = param_groups(..., "muon")``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 4), nn.Linear(4, 10))
+        >>> split = param_groups(model, weight_decay=0.1, recipe="muon")
+        >>> [len(group["params"]) for group in split.muon]
+        [1]
+    """
 
     muon: ParamGroups
     adamw: ParamGroups

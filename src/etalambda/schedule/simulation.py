@@ -89,6 +89,12 @@ def plot(
 
     Returns:
         The matplotlib figure.
+
+    Example:
+        >>> from etalambda.schedule import cosine
+        >>> figure = plot(100, bases={"lr": 0.1, "weight_decay": 0.5}, weight_decay=cosine(100))
+        >>> len(figure.axes)
+        4
     """
     run = simulate(steps, bases=bases, signals=signals, **rules)
     if axes is None:

@@ -85,7 +85,19 @@ class _Group:
 
 
 class Tie:
-    """The handle that `tie` returns. Keeps no optimizer alive."""
+    """The handle that `tie` returns. Keeps no optimizer alive.
+
+    Example:
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.AdamW([w], lr=0.1, weight_decay=0.5)
+        >>> handle = tie(optimizer, "palm")
+        >>> optimizer.step()
+        >>> optimizer.param_groups[0]["weight_decay"]
+        0.05
+        >>> handle.remove()
+        >>> optimizer.param_groups[0]["weight_decay"]
+        0.5
+    """
 
     def __init__(
         self,

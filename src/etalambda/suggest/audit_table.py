@@ -41,7 +41,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit` found. Print it; ``to_dict()`` for machines, ``plot()`` for the K ruler."""
+    """What `audit` found. Print it; ``to_dict()`` for machines, ``plot()`` for the K ruler.
+
+    Example:
+        >>> import torch
+        >>> from etalambda.suggest import audit
+        >>> model = torch.nn.Linear(9, 9, bias=False)
+        >>> optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+        >>> found = audit(model, optimizer, steps=2000)
+        >>> [finding.code for finding in found.findings]
+        ['INERT']
+    """
 
     steps: int
     steps_per_epoch: float | None

@@ -34,7 +34,14 @@ doctor.save("doctor.csv")                                        # for: etalambd
 
 @dataclass(frozen=True)
 class Report:
-    """What the doctor says about one run."""
+    """What the doctor says about one run.
+
+    Example:
+        >>> rows = [{"step": t, "lr": 1e-3, "weight_decay": 0.01} for t in range(1, 1001)]
+        >>> report = examine(Trace.of(rows))
+        >>> report.ok, round(report.budgets["0"], 3)
+        (False, 0.01)
+    """
 
     name: str
     budgets: Mapping[str, float]

@@ -21,7 +21,17 @@ _SHAPES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 
 
 class CannotExpress(ValueError):
-    """The tool has no way to say this; the message names the part and a way that can."""
+    """The tool has no way to say this; the message names the part and a way that can.
+
+    Example:
+        >>> from etalambda.suggest import suggest
+        >>> found = suggest(optimizer="muon", lr=0.02, steps=20_000)
+        >>> try:
+        ...     export(found, "hf")
+        ... except CannotExpress as error:
+        ...     print("muon" in str(error))
+        True
+    """
 
 
 def export(suggestion: Suggestion, tool: str) -> str:

@@ -20,6 +20,11 @@ class Finding:
     """One thing to know about a run: what, where, against which threshold, and the way out.
 
     ``level`` is "warning" (change something) or "info" (know it). ``fix`` is one line to paste.
+
+    Example:
+        >>> print(Finding("INERT", "group 0", 0.05, 0.2, "K = 0.05 < 0.2", "raise λ", "K ruler"))
+        INERT       group 0: K = 0.05 < 0.2
+                    > raise λ  [K ruler]
     """
 
     code: str

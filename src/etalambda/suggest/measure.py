@@ -97,6 +97,11 @@ class Coefficient:
         steps: λ t* with t* in steps.
         time: t* in steps.
         weight_decay: The λ that it was measured at.
+
+    Example:
+        >>> c = Coefficient(decay_done=3.0, epochs=0.3, steps=3.0, time=30, weight_decay=0.1)
+        >>> c.range("epochs")
+        (0.3, 0.6)
     """
 
     decay_done: float

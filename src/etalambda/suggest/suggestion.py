@@ -13,6 +13,13 @@ class Prediction:
     """What one rule says: λ, the K it would spend, or why it has nothing to say.
 
     ``low`` is the lower end of a rule that is a range, such as c/T, and ``weight_decay`` otherwise.
+
+    Example:
+        >>> from etalambda.suggest import suggest
+        >>> plan = dict(lr=1e-3, steps=10_000, batch_size=128, dataset_size=50_000)
+        >>> found = suggest(optimizer="adamw", **plan)
+        >>> [p.name for p in found.predictions][1:3]
+        ['decay_budget', 'ema_timescale']
     """
 
     name: str
@@ -38,6 +45,13 @@ class Suggestion:
         schedule, lr_schedule: Their names, "as given" for numbers and callables.
         plan: The `DecayBudget` that λ₀ gives: K, τ, dual coefficients, angles.
         warnings: What to be careful about.
+
+    Example:
+        >>> from etalambda.suggest import suggest
+        >>> plan = dict(lr=1e-3, steps=10_000, batch_size=128, dataset_size=50_000)
+        >>> found = suggest(optimizer="adamw", **plan)
+        >>> found.spread[0] <= found.weight_decay <= found.spread[1]
+        True
     """
 
     optimizer: str

@@ -46,6 +46,11 @@ class Trace:
         optimizers: Group -> the name of its optimizer, for several that step together.
         momentum: Of SGD.
         total_steps: Length of the planned run; by default the last step.
+
+    Example:
+        >>> trace = Trace.of([{"step": t, "lr": 0.1, "weight_decay": 0.5} for t in (1, 2, 3)])
+        >>> trace.steps.tolist(), sorted(trace.columns)
+        ([1.0, 2.0, 3.0], ['lr', 'weight_decay'])
     """
 
     steps: Tensor

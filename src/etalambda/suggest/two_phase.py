@@ -37,6 +37,11 @@ class TwoPhasePlan:
         time_with_large_start: The same with an lr ``lr_factor`` times larger at first.
         switch: Share of the run at which the second phase begins.
         steps: Of the whole run.
+
+    Example:
+        >>> plan = two_phase_plan(lr=0.1, steps=10_000, gamma0=1e10)
+        >>> round(plan.weight_decay, 3), plan.switch
+        (0.005, 0.9)
     """
 
     intrinsic_lr: float
