@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,13 @@ class Alone(Recipe):
     label_noise: float = 0.0
     amp: str = ""
 
+    scored: ClassVar[tuple[str, str]] = ("val_error", "test_error")
+    """Columns of a run's summary: what chooses λ, and what is reported."""
+
+    def more(self) -> dict[str, Any]:
+        """What else `TrainConfig` is told."""
+        return {}
+
 
 def config(recipe: Alone, bench: Bench, arm: str, decay: float, seed: int) -> TrainConfig:
     """One run. The paper decays all parameters, and divides the lr by 10 at 0.4 and 0.8."""
@@ -74,6 +81,7 @@ def config(recipe: Alone, bench: Bench, arm: str, decay: float, seed: int) -> Tr
         channels_last=bool(recipe.amp),
         monitor_every=10**9,
         evaluate_every=max(1.0, recipe.epochs / 15),
+        **recipe.more(),
     )
 
 
@@ -102,20 +110,20 @@ def _job(recipe: Alone, bench: Bench, arm: str, decay: float, seeds: Sequence[in
             path.unlink(missing_ok=True)
             label = dict(arm=arm, decay=decay, seed=seed)
             last = {name: values[0] for name, values in result.summary.items()}
-            lost = bool(last["diverged"]) or not np.isfinite(last["test_error"])
-            errors = dict(val=last["val_error"], test=last["test_error"])
-            cells.append(label | {k: GUESS if lost else v for k, v in errors.items()})
-            curves.append(label | _evaluated(result.metrics))
+            val, test = (last[name] for name in recipe.scored)
+            lost = bool(last["diverged"]) or not np.isfinite(test)
+            cells.append(label | dict(val=GUESS if lost else val, test=GUESS if lost else test))
+            curves.append(label | _evaluated(result.metrics, recipe.scored[1]))
         return {"cells": columns(cells), "curves": columns(curves)}
 
     return trained
 
 
-def _evaluated(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Epoch, test error and training loss where they were evaluated."""
-    rows = {name: np.array(metrics[name], dtype=float) for name in ("epoch", "test_error")}
-    rows["train_loss"] = np.array(metrics["train_loss"], dtype=float)
-    seen = np.isfinite(rows["test_error"])
+def _evaluated(metrics: dict[str, Any], scored: str) -> dict[str, np.ndarray]:
+    """Epoch, what is reported, and training loss where they were evaluated."""
+    names = ("epoch", scored, "train_loss")
+    rows = {name: np.array(metrics[name], dtype=float) for name in names}
+    seen = np.isfinite(rows[scored])
     return {name: values[seen] for name, values in rows.items()}
 
 
@@ -135,9 +143,9 @@ def gap(tables: Tables, ours: str, theirs: str) -> Interval:
     return paired_difference(*(100 * rows["test"][np.argsort(rows["seed"])] for rows in both))
 
 
-def better(ours: str, theirs: str, margin: float = 0.0) -> Judged:
+def better(ours: str, theirs: str, margin: float = 0.0, unit: str = "points") -> Judged:
     """That an arm errs less than another, each at its best λ."""
-    says = f"{ours} minus {theirs}, each at its best λ, points"
+    says = f"{ours} minus {theirs}, each at its best λ, {unit}"
     return {f"{ours} - {theirs}": (below(says, margin), lambda tables: gap(tables, ours, theirs))}
 
 
@@ -147,7 +155,7 @@ def arms_of(tables: Tables) -> list[str]:
 
 
 @house_style
-def draw(tables: Tables) -> Any:
+def draw(tables: Tables, label: str = "test error, %") -> Any:
     """Test error against λ, and every seed at the best λ."""
     fig, (left, right) = figure(12.0, 4.2, 2)
     arms = arms_of(tables)
@@ -161,10 +169,10 @@ def draw(tables: Tables) -> Any:
         right.plot([place - 0.3, place + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
         right.annotate(f"{points.mean():.2f}", (place, points.max()), (0, 4),
                        textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
-    left.set(xscale="log", xlabel="weight decay, AdamW's times 0.001", ylabel="test error, %")
+    left.set(xscale="log", xlabel="weight decay, AdamW's times 0.001", ylabel=label)
     left.legend(ncols=2, fontsize=8)
     right.set_xticks(range(len(arms)), arms, fontsize=8)
-    right.set(ylabel="test error, %", title=f"at the best λ of each, n = {len(points)}")
+    right.set(ylabel=label, title=f"at the best λ of each, n = {len(points)}")
     return fig
 
 
