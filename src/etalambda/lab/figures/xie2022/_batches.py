@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from etalambda._common import need
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Job, Tables
 from etalambda.lab.figures.parttwo._cells import (
@@ -24,7 +25,7 @@ from etalambda.lab.figures.parttwo._cells import (
     in_points,
     rows_where,
 )
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import INK, OKABE_ITO, house_style
 from etalambda.lab.figures.xie2022._maps import (
     ARMS,
     HYPER,
@@ -131,11 +132,12 @@ def exponent(tables: Tables, model: str, arm: str) -> Interval:
 
 @house_style
 def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
-    """For each model and arm: the two sweeps, and the rules at the large batch."""
-    fig, axes = figure(4.6 * 2 * len(pairs), 3.9, 2 * len(pairs))
+    """A column a model and arm: the two sweeps, and the rules at the large batch."""
+    fig = need("matplotlib.figure", "lab").Figure((4.4 * len(pairs), 7.2), layout="constrained")
+    axes = fig.subplots(2, len(pairs), squeeze=False)
     large = int(tables["map"]["k"].max())
     for place, (model, arm) in enumerate(pairs):
-        left, right = axes[2 * place : 2 * place + 2]
+        left, right = axes[:, place]
         for k, color in zip((1, large), OKABE_ITO):
             rows = rows_where(tables["map"], model=model, arm=arm, k=k)
             decays = np.unique(rows["decay"])
@@ -151,5 +153,5 @@ def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
             right.plot(spot + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
             right.plot([spot - 0.3, spot + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
         right.set_xticks(range(len(RULES)), RULES)
-        right.set_title(f"large batch, n = {len(points)}")
+        right.set(ylabel="test error, %", title=f"large batch, n = {len(points)}")
     return fig

@@ -18,13 +18,11 @@ NAMES = {"mlp": "MLP", "cnn": "CNN with BatchNorm"}
 
 
 def maps(tables: Tables, model: str, arms: Sequence[str]) -> Any:
-    """One (lr, λ) map an arm, all on one colour scale; axes in the paper's units."""
+    """One (lr, λ) map an arm, all on one colour scale; axes in each optimizer's numbers."""
     grids = {}
     for arm in arms:
         rows = rows_where(tables["map"], model=model, arm=arm)
-        renamed = dict(lr=rows["eta"], weight_decay=rows["decay"])
-        renamed |= dict(val_error=rows["val"], test_error=rows["test"])
-        grids[arm] = map_grid(rows | renamed)
+        grids[arm] = map_grid(rows | dict(val_error=rows["val"], test_error=rows["test"]))
     return arm_maps(grids)
 
 
