@@ -73,10 +73,12 @@ def house_style(draw: Callable[..., Any]) -> Callable[..., Any]:
     return styled
 
 
-def figure(width: float, height: float, columns: int = 1, **kwargs: Any) -> tuple[Any, list[Any]]:
-    """A Figure of ``width`` x ``height`` inches and its row of axes."""
+def figure(
+    width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any
+) -> tuple[Any, list[Any]]:
+    """A Figure of ``width`` x ``height`` inches and its axes, row by row."""
     made = need("matplotlib.figure", "lab").Figure((width, height), layout="constrained")
-    return made, list(made.subplots(1, columns, squeeze=False, **kwargs)[0])
+    return made, list(made.subplots(rows, columns, squeeze=False, **kwargs).flat)
 
 
 def plain_log_ticks(axis: Any, steps: Sequence[float] = (1,)) -> None:

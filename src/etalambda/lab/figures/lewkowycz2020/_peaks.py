@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from etalambda.lab.figures.style import OKABE_ITO, shades
+from etalambda.lab.figures.style import OKABE_ITO, plain_log_ticks, shades
 from etalambda.lab.reproduce import Criterion, above, within
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference, slope
 
@@ -120,6 +120,8 @@ def draw_panels(axes: Sequence[Any], runs: Mapping[str, np.ndarray]) -> None:
     axes[1].set(xscale="log", xlabel="lr · λ", title="best test accuracy %")
     axes[2].set(xscale="log", xlabel="weight_decay λ")
     axes[2].set_title(f"best of a fixed budget, lr {lr:.3g}, %")
+    for axis in axes:
+        plain_log_ticks(axis.xaxis)
     axes[0].legend(fontsize=8)
     axes[2].legend(fontsize=8)
 

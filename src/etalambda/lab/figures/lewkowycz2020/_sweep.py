@@ -50,6 +50,7 @@ class Sweep(Recipe):
     nets: tuple[str, ...] = ("fc",)
     width: int = 64
     batch_size: int = 50
+    label_noise: float = 0.0
     loss: str = "cross_entropy"
     data: str = ""
     images: int = 512
@@ -62,9 +63,9 @@ class Sweep(Recipe):
         return self.lrs[len(self.lrs) // 2]
 
     def task(self, bench: Bench) -> Any:
-        """Clean digits, or the first pictures of a set."""
+        """The digits, or the first pictures of a set."""
         if not self.data:
-            return Digits(0.0, self.batch_size, bench.device)
+            return Digits(self.label_noise, self.batch_size, bench.device)
         how = dict(batch_size=self.batch_size, looks=self.looks, device=bench.device)
         return PictureSet(self.data, bench.data, images=self.images, **how)
 

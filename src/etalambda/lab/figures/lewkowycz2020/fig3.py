@@ -34,12 +34,12 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
 @house_style
 def draw(tables: Tables) -> Any:
     """Three panels a network."""
-    made, axes = figure(22.0, 3.9, columns=6)
+    made, axes = figure(13.0, 7.4, columns=3, rows=2)
     for i, (net, name) in enumerate(NAMES.items()):
         ours = axes[3 * i : 3 * i + 3]
         draw_panels(ours, rows(tables["runs"], net=net))
         for axis in ours:
-            axis.set_title(f"{name}: {axis.get_title(loc='left')}", fontsize=10)
+            axis.set_title(f"{name}: {axis.get_title(loc='left')}")
     return made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from etalambda.lab.configs import log_grid
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.lewkowycz2020 import fig2
 from etalambda.lab.figures.lewkowycz2020._peaks import by_seed, decays_at
@@ -77,9 +78,21 @@ FIGURE = Figure(
         "turns": above("log of the last loss over the lowest, median of λ", 0.1),
     },
     recipes={
-        scale: replace(recipe, loss="mse", spend=1.0)
-        for scale, recipe in fig2.RECIPES.items()
-        if scale != "gpu"
+        "smoke": replace(
+            fig2.RECIPES["smoke"],
+            loss="mse",
+            spend=1.0,
+            lrs=(0.01, 0.03162),
+            weight_decays=log_grid(0.3162, 3.162, 3),
+            departures=("digits, width 16, ηλ from 0.01 to 0.1, in place of 512 MNIST pictures",),
+        ),
+        "cpu": replace(
+            fig2.RECIPES["cpu"],
+            loss="mse",
+            spend=1.0,
+            lrs=(0.00316, 0.01, 0.03162),
+            departures=("600 digits, width 64, batches of 50; lr 0.003 to 0.03, larger diverge",),
+        ),
     },
     measure=measure,
     estimate=estimate,
