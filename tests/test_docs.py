@@ -1,5 +1,7 @@
 """Every Python block of the README and the docs runs, and every local link resolves."""
 
+import functools
+import importlib
 import json
 import re
 import tomllib
@@ -51,6 +53,26 @@ def test_python_blocks_run(page, capsys, tmp_path, monkeypatch):
 def test_local_links_resolve(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def lives(dotted):
+    """Whether a dotted name is a module, or an attribute of one."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        return functools.reduce(lambda o, name: getattr(o, name, None), parts[cut:], found)
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_names_are_alive(page):
+    """``etalambda.x.y`` and ``el.y`` in code, wherever they stand."""
+    for name in re.findall(r"`((?:etalambda|el)\.\w+(?:\.\w+)*)", page.read_text()):
+        whole = re.sub(r"^el\.", "etalambda.", name)
+        assert lives(whole) is not None, f"{page.name} names {name}"
 
 
 def test_errata_name_tests_that_exist():
