@@ -16,7 +16,7 @@ import numpy as np
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
 from etalambda.lab.figures.parttwo._cells import GUESS, best_by, rows_where
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.figures.xie2022._maps import Judged
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
 from etalambda.lab.statistics import Interval, paired_difference
@@ -188,8 +188,6 @@ def draw_curves(tables: Tables) -> Any:
             axis.plot(epochs, means, color=color, label=arm)
     axes[0].set(xlabel="epoch", ylabel="test error, %", yscale="log")
     axes[1].set(xlabel="epoch", ylabel="training loss")
-    axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes[0].yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-    axes[0].tick_params(axis="y", which="minor", labelsize=7)
+    plain_log_ticks(axes[0].yaxis, (1, 1.5, 2, 3, 5, 7))
     axes[0].legend(ncols=2, fontsize=8)
     return fig

@@ -32,6 +32,7 @@ from etalambda.lab.figures.xie2022._maps import (
     Judged,
     decay_ratio_of,
 )
+from etalambda.lab.figures.xie2022._pictures import decay_label
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below, within
 from etalambda.lab.statistics import Interval
 from etalambda.lab.train.schedules import shape
@@ -144,7 +145,7 @@ def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
             means = [100 * rows["test"][rows["decay"] == decay].mean() for decay in decays]
             name = "small batch" if k == 1 else f"{large} times as large"
             left.plot(decays, means, "o-", ms=4, color=color, label=name)
-        left.set(xscale="log", xlabel="weight decay, the paper's unit", ylabel="test error, %")
+        left.set(xscale="log", xlabel=decay_label([arm]), ylabel="test error, %")
         left.set_title(f"{arm}, {model}")
         left.legend()
         for spot, (rule, color) in enumerate(zip(RULES, OKABE_ITO)):

@@ -11,10 +11,21 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.grid import map_grid
 from etalambda.lab.figures.map import arm_maps
 from etalambda.lab.figures.parttwo._cells import rows_where
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
-from etalambda.lab.figures.xie2022._maps import errors
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
+from etalambda.lab.figures.xie2022._maps import ARMS, errors
 
 NAMES = {"mlp": "MLP", "cnn": "CNN with BatchNorm"}
+
+
+def decay_label(arms: Sequence[str]) -> str:
+    """The name of the λ axis, with the arms whose numbers it does not show as they are.
+
+    >>> decay_label(["AdamS", "AdamW"])
+    'weight decay (AdamW times 0.001)'
+    """
+    scaled = {arm: 1 / ARMS[arm].decay_unit for arm in arms if ARMS[arm].decay_unit != 1}
+    said = ", ".join(f"{arm} times {unit:.3g}" for arm, unit in scaled.items())
+    return f"weight decay ({said})" if said else "weight decay"
 
 
 def maps(tables: Tables, model: str, arms: Sequence[str]) -> Any:
@@ -42,11 +53,9 @@ def sweeps(tables: Tables, models: Sequence[str], arms: Sequence[str]) -> Any:
             points = 100 * rows_where(tables["cells"], model=model, arm=arm)["test"]
             right.plot(spot + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
             right.plot([spot - 0.3, spot + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
-        left.set(xscale="log", yscale="log", xlabel="weight decay, the paper's unit")
+        left.set(xscale="log", yscale="log", xlabel=decay_label(arms))
         left.set(ylabel="test error, %")
-        left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        left.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-        left.tick_params(axis="y", which="minor", labelsize=7)
+        plain_log_ticks(left.yaxis, (1, 1.5, 2, 3, 5, 7))
         left.set_title(f"{NAMES[model]}, n = {every.shape[-1]}")
         left.legend()
         right.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms], fontsize=7.5)
@@ -67,11 +76,9 @@ def curves(tables: Tables, model: str, arms: Sequence[str]) -> Any:
         late = rows["epoch"] > 0.8 * epochs[-1]
         axes[2].plot(100 * rows["test"][late], rows["train_loss"][late], ".", ms=3, color=color)
     axes[0].set(xlabel="epoch", ylabel="test error, %", yscale="log")
-    axes[1].set(xlabel="epoch", ylabel="training loss", yscale="log")
-    axes[2].set(xlabel="test error, %", ylabel="training loss", yscale="log")
-    for axis in (axes[0],):
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_minor_formatter(lambda value, _: "")
+    axes[1].set(xlabel="epoch", ylabel="training loss")
+    axes[2].set(xlabel="test error, %", ylabel="training loss")
+    plain_log_ticks(axes[0].yaxis, (1, 1.5, 2, 3, 5, 7))
     axes[0].legend()
     axes[0].set_title(NAMES[model])
     axes[2].set_title("the last fifth of training")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.figures.xie2022.table3 import RECIPES, measure, table
 from etalambda.lab.reproduce import Figure, above, below
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
@@ -57,8 +57,7 @@ def draw(tables: Tables) -> Any:
         axis.plot(x, mean, "o-", color=color, label=f"{name}, n = {y.shape[-1]}")
         axis.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
     axis.set(xscale="log", yscale="log", xlabel="weight decay", ylabel="test error, %")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    plain_log_ticks(axis.yaxis, (1, 1.5, 2, 3, 5, 7))
     axis.set_title("SGD, CNN with BatchNorm")
     axis.legend()
     return fig
