@@ -31,7 +31,8 @@ How to add a figure: write one file, ``lab/figures/<paper>/<figure>.py``, with f
 A figure that reads another's run passes that one's ``recipes`` and ``measure`` and ``measured_by``.
 Then: ``etalambda reproduce <name> --scale cpu --evidence docs/evidence``, look at the picture, and
 ``python -m etalambda.lab.reproduce.summary docs``. Shared ideas: `classifiers` (networks that train
-many at once on digits or pictures), `settling` (how long until equilibrium).
+many at once on digits or pictures), `settling` (how long until equilibrium),
+`cells` (tuned on some seeds, compared on others).
 """
 
 from etalambda.lab.reproduce.criteria import (

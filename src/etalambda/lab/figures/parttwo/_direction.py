@@ -22,9 +22,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from etalambda.lab.engine import Snapshot, Trial, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables, columns
-from etalambda.lab.figures.parttwo._cells import Cell, best_by, choosing, labels_of, rows_where
 from etalambda.lab.figures.parttwo._courses import COURSES, Course
 from etalambda.lab.reproduce import Bench, Jobs, Recipe
+from etalambda.lab.reproduce.cells import Cell, best_by, choosing, labels_of, rows_where
 from etalambda.lab.tasks import Passes
 from etalambda.schedule import cosine
 from etalambda.theory import budget

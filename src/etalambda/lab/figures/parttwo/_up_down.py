@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.parttwo._cells import rows_where
 from etalambda.lab.figures.parttwo._courses import COURSES
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import above, below
+from etalambda.lab.reproduce.cells import rows_where
 from etalambda.lab.statistics import Interval, holm, paired_difference
 
 

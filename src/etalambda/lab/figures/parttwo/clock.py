@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.parttwo._cells import rows_where
 from etalambda.lab.figures.parttwo._conditions import CONDITIONS, PLANS, TOGETHER, clock_job
 from etalambda.lab.figures.style import INK, MUTED, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
+from etalambda.lab.reproduce.cells import rows_where
 from etalambda.lab.statistics import Interval
 
 SPREAD = 1.35

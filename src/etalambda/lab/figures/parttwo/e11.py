@@ -19,7 +19,9 @@ import numpy as np
 from etalambda.lab.configs import log_grid
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.parttwo._cells import (
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
+from etalambda.lab.reproduce.cells import (
     Cell,
     best_by,
     choosing,
@@ -27,8 +29,6 @@ from etalambda.lab.figures.parttwo._cells import (
     in_points,
     rows_where,
 )
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
-from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
 from etalambda.lab.statistics import Interval
 from etalambda.schedule import cosine
 

@@ -27,7 +27,11 @@ from etalambda.lab.configs import log_grid
 from etalambda.lab.engine import Trial, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables, columns
-from etalambda.lab.figures.parttwo._cells import (
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, palette
+from etalambda.lab.models import MLP
+from etalambda.lab.models.stacked import seeded
+from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below, within
+from etalambda.lab.reproduce.cells import (
     Cell,
     best_by,
     choosing,
@@ -35,10 +39,6 @@ from etalambda.lab.figures.parttwo._cells import (
     in_points,
     rows_where,
 )
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, palette
-from etalambda.lab.models import MLP
-from etalambda.lab.models.stacked import seeded
-from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below, within
 from etalambda.lab.statistics import Interval, exact
 from etalambda.lab.tasks import Digits
 from etalambda.schedule import MatchedAnnealing, cosine, cosine_restarts

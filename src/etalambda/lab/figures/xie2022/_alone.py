@@ -15,10 +15,10 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
-from etalambda.lab.figures.parttwo._cells import GUESS, best_by, rows_where
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.figures.xie2022._maps import Judged
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
+from etalambda.lab.reproduce.cells import GUESS, best_by, rows_where
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.train import TrainConfig
 

@@ -17,14 +17,6 @@ import numpy as np
 from etalambda._common import need
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Job, Tables
-from etalambda.lab.figures.parttwo._cells import (
-    Cell,
-    best_by,
-    choosing,
-    digits_job,
-    in_points,
-    rows_where,
-)
 from etalambda.lab.figures.style import INK, OKABE_ITO, house_style
 from etalambda.lab.figures.xie2022._maps import (
     ARMS,
@@ -34,6 +26,14 @@ from etalambda.lab.figures.xie2022._maps import (
 )
 from etalambda.lab.figures.xie2022._pictures import decay_label
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below, within
+from etalambda.lab.reproduce.cells import (
+    Cell,
+    best_by,
+    choosing,
+    digits_job,
+    in_points,
+    rows_where,
+)
 from etalambda.lab.statistics import Interval
 from etalambda.lab.train.schedules import shape
 

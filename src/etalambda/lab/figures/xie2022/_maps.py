@@ -17,7 +17,9 @@ import numpy as np
 from etalambda.lab.engine import Trial, cross_entropy, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import HYPER, Job, Tables, columns
-from etalambda.lab.figures.parttwo._cells import (
+from etalambda.lab.models import MODELS
+from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, below, within
+from etalambda.lab.reproduce.cells import (
     Cell,
     best_by,
     choosing,
@@ -26,8 +28,6 @@ from etalambda.lab.figures.parttwo._cells import (
     rows_where,
     scores,
 )
-from etalambda.lab.models import MODELS
-from etalambda.lab.reproduce import Bench, Criterion, Jobs, Recipe, above, below, within
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.tasks import Digits
 from etalambda.lab.tasks.digits import error

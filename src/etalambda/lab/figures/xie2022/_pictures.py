@@ -10,9 +10,9 @@ import numpy as np
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.grid import map_grid
 from etalambda.lab.figures.map import arm_maps
-from etalambda.lab.figures.parttwo._cells import rows_where
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.figures.xie2022._maps import ARMS, errors
+from etalambda.lab.reproduce.cells import rows_where
 
 NAMES = {"mlp": "MLP", "cnn": "CNN with BatchNorm"}
 

@@ -18,10 +18,10 @@ import numpy as np
 from etalambda.lab.configs import log_grid
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.parttwo._cells import Cell, best_by, choosing, digits_job, rows_where
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.figures.xie2022._maps import CNN, NOISE, STEPS_AN_EPOCH, over_seeds
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, below
+from etalambda.lab.reproduce.cells import Cell, best_by, choosing, digits_job, rows_where
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.train.schedules import shape
 

@@ -1,4 +1,4 @@
-"""What the experiments of Part II share: labelled networks trained together, chosen, compared.
+"""Labelled networks trained together on digits, chosen on some seeds, compared on others.
 
 A `Cell` is one network with the labels of its row in the table. λ and lr are chosen by mean
 validation error on `CHOOSING` seeds, which report nothing; methods are then compared on other,
