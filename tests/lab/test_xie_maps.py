@@ -70,7 +70,7 @@ def test_a_basin_is_measured_from_the_best_cell_of_all_arms():
     assert basin_gap(tables, "cnn", "AdamS", "AdamW", ("AdamS", "AdamW")).value == 0
     theirs = tables["map"]["arm"] == "AdamW"
     tables["map"]["val"] = tables["map"]["val"] + np.where(theirs, 0.02, 0.0)
-    # 1 point above the best: |log10 of λ over the best| <= 1, five of nine cells; none of the other arm.
+    # Within a point: a power of ten either way, five of nine cells; none of the other arm.
     found = basin_gap(tables, "cnn", "AdamS", "AdamW", ("AdamS", "AdamW"))
     assert found.value == pytest.approx(5 / 9)
 
