@@ -1,6 +1,8 @@
 """The public surface: complete, lazy, and each name marked stable or experimental."""
 
+import inspect
 from importlib import import_module
+from typing import is_typeddict
 
 import pytest
 
@@ -47,8 +49,19 @@ def test_every_public_name_has_an_example(room):
     module = import_module(f"etalambda.{room}")
     for name in module.__all__:
         found = getattr(module, name)
-        if callable(found):
+        if room == "theory":
+            for part in filter(_runs, vars(found).values()):
+                if part.__module__ == found.__name__ and not part.__name__.startswith("_"):
+                    assert ">>>" in part.__doc__, f"{found.__name__}.{part.__name__} has no example"
+        elif callable(found):
             assert ">>>" in found.__doc__, f"etalambda.{room}.{name} has no example"
+
+
+def _runs(part):
+    """A function or a class; what only describes a type has nothing to run."""
+    if inspect.isclass(part):
+        return not (is_typeddict(part) or getattr(part, "_is_protocol", False))
+    return inspect.isfunction(part)
 
 
 def test_suggest_is_both_a_room_and_a_function():

@@ -40,14 +40,27 @@ BALL = math.log(2 * math.pi * math.e) / 2
 
 
 def form(field: GaussianField) -> Tensor:
-    """M of eq. (16) with its off-diagonal corrected, shape (2, 2); symmetric, det M = Q(1-κc)/2."""
+    """M of eq. (16) with its off-diagonal corrected, shape (2, 2); symmetric, det M = Q(1-κc)/2.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> form(GaussianField.p_spin(3))
+        tensor([[1.5000, 0.5000],
+                [0.5000, 0.1667]], dtype=torch.float64)
+    """
     c = abs(field.f1) / field.f2
     rows = [[1 + field.curvature * c, c], [c, field.P / 2]]
     return torch.tensor(rows, dtype=torch.float64)
 
 
 def form_value(field: GaussianField, energy: ArrayLike, mean_eigenvalue: ArrayLike) -> Tensor:
-    """ψ = uᵀMu; ``energy`` and ``mean_eigenvalue`` broadcast."""
+    """ψ = uᵀMu; ``energy`` and ``mean_eigenvalue`` broadcast.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> form_value(GaussianField.p_spin(3), -1.0, 3.0)  # on the line (10): Q = 0
+        tensor(0., dtype=torch.float64)
+    """
     energy, shift = float64(energy=energy, mean_eigenvalue=mean_eigenvalue)
     (m11, m12), (_, m22) = form(field).tolist()
     return m11 * energy**2 + 2 * m12 * energy * shift + m22 * shift**2
@@ -110,6 +123,11 @@ def likely_shift(field: GaussianField, energy: Tensor) -> Tensor:
     """λ̄ of most critical points at ε: eq. (10) within ±ε_c, outside √f₂(u + 1/u).
 
     u in (0, 1] solves the stationarity of ``at_shift`` beyond the edge.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> likely_shift(GaussianField.p_spin(3), torch.tensor([-1.0, 0.5]).double())
+        tensor([ 3.0000, -1.5000], dtype=torch.float64)
     """
     inside = energy * (2 * field.f1 / (field.f2 * field.P))
     beyond = energy.abs() > abs(field.critical_energy)
@@ -144,7 +162,13 @@ def total(field: GaussianField, energy: ArrayLike, log_volume: float = BALL) -> 
 
 
 def peak(field: GaussianField, log_volume: float = BALL) -> float:
-    """C₁, the complexity at ε = 0, α = 1/2: ½ ln(f₂/|f₁|) in the ball of radius √N."""
+    """C₁, the complexity at ε = 0, α = 1/2: ½ ln(f₂/|f₁|) in the ball of radius √N.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> round(peak(GaussianField.p_spin(3)), 6)  # ln(2)/2
+        0.346574
+    """
     return (math.log(field.f2 / abs(field.f1) / (2 * math.pi * math.e)) + 2 * log_volume) / 2
 
 
@@ -192,6 +216,11 @@ def ground_state(field: GaussianField, log_volume: float = BALL) -> float:
 
     Raises:
         ValueError: If Σ(0) <= 0: such a field has no exponential number of critical points.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> round(ground_state(GaussianField.p_spin(3)), 6)
+        -1.656998
     """
     top = peak(field, log_volume)
     if top <= 1e-12:
@@ -223,7 +252,12 @@ def with_l2(field: GaussianField, l2: float) -> float:
 
 
 def check_admissible(field: GaussianField) -> None:
-    """Raise a ValueError if Q < 0: such derivatives belong to no field in this geometry."""
+    """Raise a ValueError if Q < 0: such derivatives belong to no field in this geometry.
+
+    Example:
+        >>> from etalambda.theory.gaussian_field import GaussianField
+        >>> check_admissible(GaussianField.p_spin(3))
+    """
     if field.Q < 0:
         isotropy = field.f0 * field.f2 / field.f1**2
         raise ValueError(

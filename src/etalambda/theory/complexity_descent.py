@@ -74,6 +74,13 @@ def mean_curvature(landscape: Landscape, x: Tensor) -> tuple[Tensor, Tensor]:
     """λ̄(x) = tr ∇²φ/n and its gradient, by autograd; Riemannian on the sphere, n = N - 1 there.
 
     Shapes ``x.shape[:-1]`` and ``x.shape``.
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> glass = SphericalSpinGlass({3: 1.0}, 10)
+        >>> curvature, slope = mean_curvature(glass, glass.sample(2))
+        >>> curvature.shape, slope.shape
+        (torch.Size([2]), torch.Size([2, 10]))
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
@@ -94,6 +101,13 @@ def raw_direction(landscape: Landscape, x: Tensor, field: GaussianField) -> Tens
 
     ``field`` holds the constants, the landscape's own or measured ones, with Q > 0 (a finite
     ``size`` makes it so). It costs the gradient of a trace beside the gradient.
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> glass = SphericalSpinGlass({2: 0.5, 4: 0.5}, 6)
+        >>> field = GaussianField.mixed({2: 0.5, 4: 0.5})
+        >>> raw_direction(glass, glass.sample(2), field).shape
+        torch.Size([2, 6])
     """
     energy = landscape.energy(x) / landscape.size
     mean, slope = mean_curvature(landscape, x)

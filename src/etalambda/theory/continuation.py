@@ -23,7 +23,13 @@ PATHS = ("linear", "ridge")
 
 @dataclass(frozen=True)
 class Followed:
-    """A path of minima: λ and ε at each stage, the last point, and the gradients spent."""
+    """A path of minima: λ and ε at each stage, the last point, and the gradients spent.
+
+    Example:
+        >>> found = Followed([1.0, 0.0], [-0.4, -1.5], torch.zeros(2), calls=12)  # from `follow`
+        >>> found.energies[-1]
+        -1.5
+    """
 
     l2: list[float]
     energies: list[float]

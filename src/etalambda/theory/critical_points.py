@@ -39,6 +39,12 @@ class Measured:
     """What is known at some points, in units of φ: shapes (k, N), (k,), (k,), (k,), (k,).
 
     ``energies`` are ε = φ/N, ``mean_eigenvalues`` λ̄, ``indices`` α, ``gradient_norms`` |∇φ|/√N.
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> glass = SphericalSpinGlass({3: 1.0}, 10)
+        >>> measure(glass, glass.sample(2)).mean_eigenvalues.shape
+        torch.Size([2])
     """
 
     points: Tensor
@@ -56,7 +62,16 @@ class Measured:
 
 
 def local(landscape: Landscape, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Energy, gradient and Hessian at ``x``, Riemannian on the sphere (embedded in R^N)."""
+    """Energy, gradient and Hessian at ``x``, Riemannian on the sphere (embedded in R^N).
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> glass = SphericalSpinGlass({3: 1.0}, 10)
+        >>> x = glass.sample(2)
+        >>> energy, gradient, hessian = local(glass, x)
+        >>> (gradient * x).sum(-1).abs().max() < 1e-12, hessian.shape  # tangent
+        (tensor(True), torch.Size([2, 10, 10]))
+    """
     energy, gradient, hessian = landscape.derivatives(x)
     if not landscape.on_sphere:
         return energy, gradient, hessian
@@ -68,7 +83,15 @@ def local(landscape: Landscape, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def spectrum(landscape: Landscape, hessian: Tensor, x: Tensor) -> Tensor:
-    """Sorted eigenvalues: N of them, N - 1 tangent ones on the sphere."""
+    """Sorted eigenvalues: N of them, N - 1 tangent ones on the sphere.
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> glass = SphericalSpinGlass({3: 1.0}, 10)
+        >>> x = glass.sample(2)
+        >>> spectrum(glass, local(glass, x)[2], x).shape
+        torch.Size([2, 9])
+    """
     if not landscape.on_sphere:
         return torch.linalg.eigvalsh(hessian)
     unit = x / x.norm(dim=-1, keepdim=True)
@@ -147,7 +170,13 @@ def find(
 
 
 def retract(landscape: Landscape, x: Tensor) -> Tensor:
-    """``x`` itself in flat space, its projection to |x|² = N on the sphere."""
+    """``x`` itself in flat space, its projection to |x|² = N on the sphere.
+
+    Example:
+        >>> from etalambda.theory.spin_glass import SphericalSpinGlass
+        >>> retract(SphericalSpinGlass({3: 1.0}, 4), torch.ones(4) * 7)
+        tensor([1., 1., 1., 1.])
+    """
     if not landscape.on_sphere:
         return x
     return x * (landscape.size**0.5 / x.norm(dim=-1, keepdim=True))

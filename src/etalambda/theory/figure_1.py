@@ -21,7 +21,12 @@ from etalambda.theory.gaussian_field import GaussianField
 
 
 class Panel(NamedTuple):
-    """One curve: ``x`` and ``y`` of shape (points,), the axes' names, and a marked abscissa."""
+    """One curve: ``x`` and ``y`` of shape (points,), the axes' names, and a marked abscissa.
+
+    Example:
+        >>> panels(GaussianField.p_spin(3), points=3)[2].y_name
+        'index'
+    """
 
     x: Tensor
     y: Tensor

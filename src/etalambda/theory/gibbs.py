@@ -183,7 +183,13 @@ def langevin(
 
 
 def legendre(points: int, end: float) -> tuple[list[float], list[float]]:
-    """Gauss-Legendre nodes and weights on [0, ``end``], by the Golub-Welsch eigenvalues."""
+    """Gauss-Legendre nodes and weights on [0, ``end``], by the Golub-Welsch eigenvalues.
+
+    Example:
+        >>> nodes, weights = legendre(2, 2.0)
+        >>> [round(node, 4) for node in nodes], [round(weight, 4) for weight in weights]
+        ([0.4226, 1.5774], [1.0, 1.0])
+    """
     k = torch.arange(1, points, dtype=torch.float64)
     off = k / (4 * k * k - 1).sqrt()
     nodes, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))

@@ -26,7 +26,13 @@ from etalambda.theory.gaussian_field import GaussianField
 
 
 def directions(field: GaussianField, size: int) -> int:
-    """The dimension of the Hessian: N in flat space, N - 1 on the sphere."""
+    """The dimension of the Hessian: N in flat space, N - 1 on the sphere.
+
+    Example:
+        >>> sphere, flat = GaussianField.p_spin(3), GaussianField.rational_quadratic()
+        >>> directions(sphere, 10), directions(flat, 10)
+        (9, 10)
+    """
     if size < 2:
         raise ValueError(f"size must be at least 2, got {size}")
     return size - int(field.curvature)
@@ -58,7 +64,12 @@ def sample_joint(
 
 
 def log_prefactor(field: GaussianField, size: int) -> float:
-    """ln of volume times the gradient's density at 0, in the ball or on the sphere of radius √N."""
+    """ln of volume times the gradient's density at 0, in the ball or on the sphere of radius √N.
+
+    Example:
+        >>> round(log_prefactor(GaussianField.p_spin(3), 2), 6)
+        0.716206
+    """
     n = directions(field, size)
     if field.geometry == "flat":
         volume = (size / 2) * math.log(math.pi * size) - math.lgamma(size / 2 + 1)

@@ -232,6 +232,15 @@ def reduced_euler_maruyama(
     Returns:
         W̄, shape (steps + 1, trials, d), of norm 1 up to the error of the scheme, and G, shape
         (steps + 1, trials).
+
+    Example:
+        >>> flat = lambda w: torch.zeros_like(w)
+        >>> start = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
+        >>> rest = dict(lr=0.1, weight_decay=0.1, steps=5, h=1.0)
+        >>> rest["increments"] = torch.zeros(5, 1, 3, dtype=torch.float64)
+        >>> found = reduced_euler_maruyama(flat, tangent_noise(4.0), start, **rest)
+        >>> [part.shape for part in found]
+        [torch.Size([6, 1, 3]), torch.Size([6, 1])]
     """
     check_positive(steps=steps, h=h)
     eta, lam = _as_function("lr", lr), _as_function("weight_decay", weight_decay)

@@ -44,6 +44,11 @@ class FreeEnergy:
         error: Its standard error over draws, sampling included.
         sampling_error: The part of it that more sweeps or chains would remove.
         by_draw: F_N of each draw, shape (draws,).
+
+    Example:
+        >>> found = FreeEnergy(0.9, 0.02, 0.01, torch.tensor([0.88, 0.92]))
+        >>> found.value  # as `quenched_free_energy` has it
+        0.9
     """
 
     value: float

@@ -34,7 +34,12 @@ OPTIMIZERS = ("sgd", "adamw", "adam", "lion")
 
 
 class Equilibrium(NamedTuple):
-    """Where a weight vector settles: its norm, and the angle in radians of one step."""
+    """Where a weight vector settles: its norm, and the angle in radians of one step.
+
+    Example:
+        >>> round(equilibrium("AdamW", lr=1e-3, weight_decay=0.1, size=10_000).norm, 3)
+        7.071
+    """
 
     norm: float
     angle: float

@@ -120,6 +120,11 @@ def momentum_map(
 
     Raises:
         ValueError: If ηB_t >= 1 at a step.
+
+    Example:
+        >>> lrs, momenta = momentum_map([0.1, 0.1], 0.5, 0.9, [1.0, 1.0], 1.0)
+        >>> lrs
+        tensor([0.1111, 0.1250], dtype=torch.float64)
     """
     (norms,) = nonnegative(norms=norms)
     lrs, l2s = (x.expand(norms.shape) for x in nonnegative(lrs=lrs, l2s=l2s))
