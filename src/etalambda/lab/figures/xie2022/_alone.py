@@ -170,6 +170,8 @@ def draw(tables: Tables, label: str = "test error, %") -> Any:
         right.annotate(f"{points.mean():.2f}", (place, points.max()), (0, 4),
                        textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
     left.set(xscale="log", xlabel="weight decay, AdamW's times 0.001", ylabel=label)
+    left.set(yscale="log", title=f"test error against λ, n = {len(points)}")
+    plain_log_ticks(left.yaxis, (1, 2, 3, 5, 7))
     left.legend(ncols=2, fontsize=8)
     right.set_xticks(range(len(arms)), arms, fontsize=8)
     right.set(ylabel=label, title=f"at the best λ of each, n = {len(points)}")
