@@ -27,7 +27,7 @@ import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._conditions import CONDITIONS, PLANS, TOGETHER, clock_job
-from etalambda.lab.figures.style import INK, MUTED, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
 from etalambda.lab.reproduce.cells import rows_where
 from etalambda.lab.statistics import Interval
@@ -123,57 +123,52 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
 
 @house_style
 def draw(tables: Tables) -> Any:
-    """K of every run over the plan's colour, a row a condition; beside it the two criteria."""
+    """K of every run in its plan's colour, a row a condition; beside it the two criteria."""
     arrivals, found = tables["arrivals"], estimate(tables)
-    fig, axes = figure(11.0, 5.6, 3, sharey=True, gridspec_kw=dict(width_ratios=(2.2, 1, 1)))
-    for row, name in enumerate(CONDITIONS):
-        low, high = bounds(arrivals, name)
-        for i, (plan, color) in enumerate(zip(PLANS, OKABE_ITO)):
-            there = np.isfinite(high[i])
-            place = np.full(len(there), row + (i - 2.5) * 0.13)
-            label = plan if row == 0 else None
-            axes[0].plot(low[i][there], place[there], "o", ms=3.5, color=color, label=label)
-            axes[0].plot(low[i][~there], place[~there], ">", ms=4, mfc="none", color=color)
-        missing = int(np.isinf(high).sum())
-        if missing:
-            axes[0].annotate(
-                f"{missing} of {high.size} not there", (1, row), xycoords=("axes fraction", "data"),
-                ha="right", va="center", fontsize=8, color=MUTED,
-            )  # fmt: skip
-        for axis, key in zip(axes[1:], (f"within {name}", f"{name} and base")):
-            if key in found:
-                _interval(axis, found[key], row)
-    for axis, (low_end, high_end) in zip(axes[1:], ((1, SPREAD), RATIO)):
-        axis.axvspan(low_end, high_end, color="0.9", zorder=0)
-    axes[0].set_xlabel("K at 95 % test accuracy (>: spent without arriving)")
-    axes[1].set_xlabel("largest K of a plan / smallest")
-    axes[2].set_xlabel("median K / base's")
-    for axis in axes:
-        axis.set_xscale("log")
-        ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if _inside(axis, t)]
+    ratios = dict(width_ratios=(2.2, 1, 1))
+    fig, (runs, *criteria) = figure(11.0, 6.0, 3, sharey=True, gridspec_kw=ratios)
+    labels = [_runs(runs, name, row, arrivals) for row, name in enumerate(CONDITIONS)]
+    runs.set_xlabel("K at 95 % test accuracy (▷ spent without arriving)")
+    shown = (
+        ("largest K of a plan / smallest", "within {}", (0.9, 10), (1, SPREAD)),
+        ("median K / base's", "{} and base", (0.2, 20), RATIO),
+    )
+    for axis, (text, key, ends, margin) in zip(criteria, shown):
+        axis.set(xlabel=text, xscale="log", xlim=ends)
+        axis.axvspan(*margin, color="0.9", zorder=0)
+        for row, name in enumerate(CONDITIONS):
+            if key.format(name) in found:
+                _interval(axis, found[key.format(name)], row)
+    runs.set_xscale("log")
+    for axis in (runs, *criteria):
+        low, high = axis.get_xlim()
+        ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= t <= high]
         axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
         axis.minorticks_off()
-    axes[0].set_yticks(range(len(CONDITIONS)), list(CONDITIONS))
-    axes[0].invert_yaxis()
-    fig.legend(loc="outside upper center", ncols=len(PLANS), fontsize=8.5)
+    runs.set_yticks(range(len(CONDITIONS)), labels, fontsize=9)
+    runs.invert_yaxis()
+    fig.legend(loc="outside upper center", ncols=len(PLANS), fontsize=9)
     return fig
 
 
-def _inside(axis: Any, value: float) -> bool:
-    low, high = axis.get_xlim()
-    return low <= value <= high
+def _runs(axis: Any, name: str, row: int, arrivals: Mapping[str, np.ndarray]) -> str:
+    """A condition's runs, each plan a little lower than the one before; the row's label."""
+    low, high = bounds(arrivals, name)
+    for i, (plan, color) in enumerate(zip(PLANS, OKABE_ITO)):
+        there, place = np.isfinite(high[i]), row + (i - 2.5) * 0.13
+        label = plan if row == 0 else None
+        axis.plot(low[i], np.where(there, place, np.nan), "o", ms=3.5, color=color, label=label)
+        axis.plot(low[i], np.where(there, np.nan, place), ">", ms=4, mfc="none", color=color)
+    late = int(np.isinf(high).sum())
+    return f"{name}\n{late} of {high.size} not there" if late else name
 
 
 def _interval(axis: Any, found: Interval, row: int) -> None:
-    """A bar from low to high; an arrow where there is no upper end."""
+    """A bar from low to high within the axis; dotted if it has no upper end."""
+    left, right = axis.get_xlim()
+    start, end = max(found.low, left), min(found.high, right)
+    axis.plot([start, end], [row, row], "-" if np.isfinite(found.high) else ":", color=INK)
     axis.plot(found.value, row, "o", ms=5, color=INK)
-    if np.isfinite(found.high):
-        axis.plot([found.low, found.high], [row, row], "-", color=INK)
-    else:
-        axis.annotate(
-            "", (0.98, row), (found.low, row), xycoords=("axes fraction", "data"),
-            textcoords="data", arrowprops=dict(arrowstyle="->", color=INK),
-        )  # fmt: skip
 
 
 FIGURE = Figure(
