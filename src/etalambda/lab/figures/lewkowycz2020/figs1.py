@@ -14,7 +14,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.lewkowycz2020._peaks import by_seed, decays_at, middle
 from etalambda.lab.figures.lewkowycz2020._sweep import measure
 from etalambda.lab.figures.lewkowycz2020.fig2 import RECIPES
-from etalambda.lab.figures.style import figure, house_style, shades
+from etalambda.lab.figures.style import figure, house_style, plain_log_ticks, shades
 from etalambda.lab.reproduce import Figure, within
 from etalambda.lab.statistics import Interval, mean_interval, slope
 
@@ -46,7 +46,8 @@ def draw(tables: Tables) -> Any:
     lrs, decays = np.unique(runs["lr"]), np.unique(runs["weight_decay"])
     for decay, colour in zip(decays[decays > 0], shades(len(decays))):
         steps = [_mean(_fitted(runs, lr, decay)) for lr in lrs]
-        axes[0].plot(lrs, steps, "o-", ms=4, color=colour, label=f"λ {decay:.2g}")
+        if np.isfinite(steps).any():
+            axes[0].plot(lrs, steps, "o-", ms=4, color=colour, label=f"λ {decay:.2g}")
     for lr, colour in zip(lrs, shades(len(lrs))):
         ours = decays_at(runs, lr)
         steps = [_mean(_fitted(runs, lr, decay)) for decay in ours]
@@ -55,7 +56,10 @@ def draw(tables: Tables) -> Any:
     for axis, name in zip(axes, ("lr", "weight_decay λ")):
         axis.set(xscale="log", yscale="log" if there else "linear", xlabel=name)
         axis.set_title("steps to training accuracy 1")
-        axis.legend(fontsize=8)
+        plain_log_ticks(axis.xaxis, (1, 3))
+        if there:
+            plain_log_ticks(axis.yaxis, (1, 2, 5))
+            axis.legend(fontsize=8)
     return made
 
 

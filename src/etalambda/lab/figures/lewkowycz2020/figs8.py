@@ -18,9 +18,9 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
-from etalambda.lab.figures.parttwo._cells import GUESS, rows_where
 from etalambda.lab.figures.style import figure, house_style, shades
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, within
+from etalambda.lab.reproduce.cells import GUESS, rows_where
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
 from etalambda.lab.train import TrainConfig
 
