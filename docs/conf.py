@@ -76,6 +76,8 @@ def _escaped(line):
 
 
 def _readable(app, what, name, obj, options, lines):
+    if what in ("property", "attribute", "data") and lines:  # napoleon takes "x: y" for a type
+        lines[0] = lines[0].replace(": ", " – ")
     written, before, literal, doctest = [], "", False, False
     for line in lines:
         indented = line.startswith("    ")
