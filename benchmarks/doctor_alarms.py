@@ -2,8 +2,9 @@
 
     python -m benchmarks.doctor_alarms OUT.json
 
-Healthy: 4 optimizers x 5 lr schedules x 3 decay budgets x 2 networks, matrices alone decay, a K
-between 0.5 and 8. Any warning there is a false alarm. Sick: one disease each, 6 seeds. Networks and
+Healthy: 4 optimizers x 5 lr schedules x 2 decay budgets x 2 networks, matrices alone decay, K = 0.5
+and 2: more would take a tenth of each weight in one step of so short a run, which the doctor is
+asked to name. Any warning there is a false alarm. Sick: one disease each, 6 seeds. Networks and
 data are those of the lab's digits task with 20 % wrong labels. Prints, and writes, alarms by code.
 """
 
@@ -26,6 +27,7 @@ from etalambda.optim import AdamS
 from etalambda.suggest import Doctor
 
 EPOCHS, BATCH = 12, 50
+FIRST_SEED = 2000
 STEPS = EPOCHS * -(-SIZES["train"] // BATCH)
 SHAPES = {
     "constant": lambda share: 1.0,
@@ -54,7 +56,7 @@ def make(name: str, model: torch.nn.Module, decay: float, lr: float) -> list[tor
     flat = [p for p in model.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if p.ndim != 2]
     kernels, vectors = ([p for p in rest if (p.ndim > 2) is above] for above in (True, False))
-    others = [dict(params=kernels, weight_decay=decay), dict(params=vectors, weight_decay=0.0)]
+    others = [dict(params=kernels, weight_decay=5 * decay), dict(params=vectors, weight_decay=0.0)]
     muon = torch.optim.Muon(flat, lr=lr, weight_decay=decay)
     return [muon, torch.optim.AdamW([g for g in others if g["params"]], lr=lr / 5)]
 
@@ -111,10 +113,10 @@ SICK = {
 
 def main(out: str) -> None:
     torch.set_num_threads(1)
-    healthy = list(itertools.product(LRS, SHAPES, (0.5, 2.0, 8.0), ("mlp", "cnn")))
+    healthy = list(itertools.product(LRS, SHAPES, (0.5, 2.0), ("mlp", "cnn")))
     alarms: list[dict[str, Any]] = []
     spent = []
-    for seed, (name, shape, budget, network) in enumerate(track(healthy, "healthy runs"), 1000):
+    for seed, (name, shape, budget, network) in enumerate(track(healthy, "healthy runs"), FIRST_SEED):
         decay = decay_for(name, budget, SHAPES[shape])
         report = run(name, network, decay, SHAPES[shape], seed)
         spent.append(max(report.budgets.values()))
@@ -125,7 +127,7 @@ def main(out: str) -> None:
     found = {}
     for code, disease in track(SICK.items(), "sick runs"):
         options = dict(network="mlp", shape=FLAT) | disease
-        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in range(1000, 1006)]
+        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in range(FIRST_SEED, FIRST_SEED + 6)]
         found[code] = sum(code in codes for codes in seen)
     result = dict(
         healthy_runs=len(healthy), runs_with_an_alarm=len(runs), steps=STEPS,

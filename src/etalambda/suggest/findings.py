@@ -11,7 +11,7 @@ from typing import Any
 
 INERT = 0.2
 EXCESS = 150.0
-FAST, QUICK = 0.1, 0.02
+FAST, QUICK = 0.1, 0.05
 SMALL_LR, LARGE, SMALL = 0.02, 0.05, 2e-3  # λ of AdamW is seldom below 2e-3, of AdamS above 0.05
 
 
@@ -138,7 +138,7 @@ def scale(
 ) -> Finding | None:
     """SCALE: AdamW's λ given to AdamS or the reverse, a factor of about 1/lr.
 
-    A large λ of AdamS is no mistake where its ``rate`` is known and below 2 % a step.
+    A large λ of AdamS is no mistake where its ``rate`` is known and below 5 % a step.
 
     Example:
         >>> scale("group 0", "stable", 0.5, lr=1e-3, budget=9.0, fix="weight_decay").fix
