@@ -116,7 +116,8 @@ def main(out: str) -> None:
     healthy = list(itertools.product(LRS, SHAPES, (0.5, 2.0), ("mlp", "cnn")))
     alarms: list[dict[str, Any]] = []
     spent = []
-    for seed, (name, shape, budget, network) in enumerate(track(healthy, "healthy runs"), FIRST_SEED):
+    trained = enumerate(track(healthy, "healthy runs"), FIRST_SEED)
+    for seed, (name, shape, budget, network) in trained:
         decay = decay_for(name, budget, SHAPES[shape])
         report = run(name, network, decay, SHAPES[shape], seed)
         spent.append(max(report.budgets.values()))
@@ -127,7 +128,8 @@ def main(out: str) -> None:
     found = {}
     for code, disease in track(SICK.items(), "sick runs"):
         options = dict(network="mlp", shape=FLAT) | disease
-        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in range(FIRST_SEED, FIRST_SEED + 6)]
+        seeds = range(FIRST_SEED, FIRST_SEED + 6)
+        seen = [[f.code for f in run(seed=seed, **options).findings] for seed in seeds]
         found[code] = sum(code in codes for codes in seen)
     result = dict(
         healthy_runs=len(healthy), runs_with_an_alarm=len(runs), steps=STEPS,

@@ -51,8 +51,6 @@ def _copy_mathjax(app, exception):
 
 def _read(app, docname, source):
     """What differs between the files, as they are read elsewhere, and the built pages."""
-    if not (_Path(app.srcdir) / "part-two.md").exists():  # written with the last experiments
-        source[0] = source[0].replace("\npart-two\n", "\n")
     if docname == "reproduction":  # a line for each number
         source[0] = re.sub(r": (holds|fails|undecided); ", r": *\1*<br>", source[0])
 

@@ -102,7 +102,7 @@ SICK = {
     "EXCESS": dict(make=adamw(50.0)),
     "GROUPS": dict(make=everything),
     "L2-IN-ADAM": dict(make=l2),
-    "SCALE": dict(make=adams(0.5)),
+    "SCALE": dict(make=adams(3.0)),  # what AdamW takes on this task
     "OVERWRITTEN": dict(make=adamw(1.0), decay=lambda share: 1.0),
     "COLLAPSE": dict(make=adamw(0.0, lr=0.5)),
     "EXPLODE": dict(make=sgd(0.04), size=lambda share: 1e-4),
@@ -135,7 +135,7 @@ def test_a_pair_of_optimizers_is_judged_one_by_one(tmp_path):
     trace = Trace.of(read_csv(tmp_path / "doctor.csv"), total_steps=STEPS)
     assert trace.optimizers == {"0": "AdamS", "1": "AdamW", "2": "AdamW"}
     assert examine(trace).findings == ()
-    wrong = examine(Trace.of(run(lambda model: make(model, stable=0.5)).rows))
+    wrong = examine(Trace.of(run(lambda model: make(model, stable=3.0)).rows))
     assert ("SCALE", "group 0") in [(f.code, f.where) for f in wrong.findings]
 
 
