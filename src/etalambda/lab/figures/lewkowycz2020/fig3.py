@@ -75,7 +75,7 @@ FIGURE = Figure(
             departures=("digits, 4 channels, ηλ from 0.03 to 0.3, 63 steps at most",),
         ),
         "cpu": Sweep(
-            minutes=3.0,
+            minutes=8.0,
             seeds=4,
             lrs=(0.1,),
             weight_decays=log_grid(0.00316, 1.0, 6),

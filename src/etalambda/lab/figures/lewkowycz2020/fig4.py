@@ -114,7 +114,7 @@ RECIPES = {
         departures=("digits, width 16, 10 epochs at most",),
     ),
     "cpu": Budgets(
-        minutes=2.5,
+        minutes=4.0,
         seeds=5,
         lrs=(0.02,),
         weight_decays=log_grid(1e-4, 0.1, 13),
