@@ -1,7 +1,7 @@
 """Figures 4, 1b, S3 and S4 of Lewkowycz & Gur-Ari 2020: the best λ of a budget, predicted as c/T.
 
 Departures from the paper: a fully connected network on digits, not a Wide ResNet on CIFAR-10; no
-augmentation; c is measured in the first runs of one large λ.
+augmentation; c is read off the whole run at one large λ, not its first 2 epochs.
 """
 
 from __future__ import annotations
