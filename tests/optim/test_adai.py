@@ -118,3 +118,15 @@ def test_a_spent_product_of_inertias_is_retired(monkeypatch):
     agree(run(blocked, ours, 20, seed=5), run(pure, theirs, 20, seed=5))
     blocked.load_state_dict(blocked.state_dict())
     assert not blocked._spent()
+
+
+@classes
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(cls, rule, dtype):
+    """bfloat16 has nothing between 1 - ε and 1, so 1 - Πβ1 would be 0."""
+    results = []
+    for flags in (dict(foreach=False), {}, dict(foreach=True), dict(capturable=True)):
+        params = weights(dtype=dtype, shapes=((3, 4), (), (0,), (500,)))
+        results.append(list(run(cls(params, lr=1e-3, weight_decay=0.05, **flags), params, 10))[-1])
+        assert results[-1].isfinite().all()
+        assert torch.equal(results[-1], results[0]), flags

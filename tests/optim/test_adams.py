@@ -283,3 +283,24 @@ def test_recursion_in_changing_company():
             p.grad, q.grad = (g.clone(), g.clone()) if mask >> index & 1 else (None, None)
         fused.step(), loop.step()
         torch.testing.assert_close(flat(params), flat(theirs), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "hyper", [{}, dict(max_norm=1.0), dict(amsgrad=True), dict(amsgrad=True, max_norm=1.0)], ids=str
+)
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 0.0])
+def test_half_precision_is_computed_in_float32(dtype, hyper, scale):
+    """float16 holds neither ε nor the second moment of a small gradient: m / √v̂ was 0 / 0."""
+    shapes = ((3, 4), (), (0,), (500,))
+    results = {}
+    for backend in ("forloop", "foreach", "capturable foreach", "default", "device"):
+        params = weights(dtype=dtype, shapes=shapes)
+        optimizer = AdamS(params, lr=1e-3, weight_decay=0.05, **hyper, **BACKENDS[backend])
+        results[backend] = list(run(optimizer, params, 10, scale=scale))[-1]
+        assert results[backend].isfinite().all(), backend
+    for backend in ("foreach", "capturable foreach"):  # the same operations in the same order
+        tolerance = 4 * torch.finfo(dtype).eps
+        torch.testing.assert_close(
+            results[backend], results["forloop"], rtol=tolerance, atol=tolerance
+        )

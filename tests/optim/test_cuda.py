@@ -240,11 +240,12 @@ def test_eager_steps_between_replays():
         if not captured:
             for _ in range(3):
                 step()
-        first = p.grad
+        first, draw = p.grad, torch.Generator().manual_seed(1)
         for t in range(6):
-            first.copy_(torch.randn(300))
+            p.grad = first  # the graph reads it in any case; the control, what p.grad is
+            first.copy_(torch.randn(300, generator=draw))
             replay()
-            p.grad = torch.randn(300, device="cuda")
+            p.grad = torch.randn(300, generator=draw).cuda()
             optimizer.step()
             if t == 3:
                 optimizer.state_dict()

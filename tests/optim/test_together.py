@@ -69,6 +69,26 @@ def test_a_compiled_step_follows_schedules_without_a_new_graph():
 
 
 @every
+def test_a_step_that_is_traced_sets_no_attribute(name, monkeypatch):
+    """torch 2.11 refuses to trace it; what runs is the branch that a compiler would see."""
+    params = weights()
+    optimizer = MAKE[name](params)
+    list(run(optimizer, params, 2))
+    optimizer.state_dict()
+
+    def refuse(self, key, value):
+        raise AssertionError(f"{key} = {value}")
+
+    monkeypatch.setattr(type(optimizer), "__setattr__", refuse, raising=False)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    before = dict(vars(optimizer))
+    list(run(optimizer, params, 2))
+    after = vars(optimizer)
+    assert after.keys() == before.keys()
+    assert all(after[key] is before[key] for key in before)
+
+
+@every
 def test_an_ensemble_of_torch_func_trains_as_its_members(name):
     """Stacked parameters are parameters; with AdamS and Adai v̄ spans the ensemble."""
     nets = [nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)).double() for _ in range(3)]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from etalambda.optim import functional as F
 from etalambda.optim._adams_engines import Engine, Foreach, Host, Pure, _sums
-from etalambda.optim._base import Lists, advance_steps, as_float, scalar
+from etalambda.optim._base import Lists, advance_steps, as_float, scalar, working
 from etalambda.optim._fused import alike, dense_together, divided
 
 
@@ -43,12 +43,13 @@ class Device(Engine):
 
     def _largest(self, beta2: float) -> list[Tensor]:
         """max(v_max, v) as it will be after this step, in temporaries."""
-        grads: Any = self.lists.grads
+        grads: Any = working(self.lists.grads, self.group)
+        buffers = {k: working(v, self.group) for k, v in self.lists.buffers.items()}
         if not (isinstance(self.divisor, float) and self.divisor == 1):
             grads = [g / self.divisor for g in grads]
-        squares = torch._foreach_mul(self.lists.buffers["exp_avg_sq"], beta2)
+        squares = torch._foreach_mul(buffers["exp_avg_sq"], beta2)
         torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
-        torch._foreach_maximum_(squares, self.lists.buffers["max_exp_avg_sq"])
+        torch._foreach_maximum_(squares, buffers["max_exp_avg_sq"])
         return list(squares)
 
     def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:

@@ -27,6 +27,7 @@ from etalambda.optim._base import (
     advance_steps,
     as_float,
     host_steps,
+    round_back,
     scalar,
     working,
     write_back,
@@ -74,7 +75,8 @@ class Engine:
         factor = clip / self._scale() * (-1 if self.group["maximize"] else 1)
         if isinstance(factor, float | int) and factor == 1:
             return self.lists.grads
-        return [(g * factor).to(g.dtype) for g in self.lists.grads]
+        wide = working(self.lists.grads, self.group)  # clipped, they may be too small for float16
+        return [(g * factor).to(g.dtype) for g in wide]
 
 
 class Pure(Engine):
@@ -127,11 +129,13 @@ def _multi_tensor_adams(
 
 
 class Foreach(Engine):
-    """The same in place with torch's foreach operations."""
+    """The same in place with torch's foreach operations; half precision on float32 copies."""
 
     def second_moment(self, clip: Tensor | float) -> Tensor:
         beta1, beta2 = map(as_float, self.group["betas"])
-        buffers, grads = self.lists.buffers, self._ready_grads(clip)
+        grads = working(self._ready_grads(clip), self.group)
+        buffers = {k: working(v, self.group) for k, v in self.lists.buffers.items()}
+        self.buffers = buffers
         advance_steps(self.lists)
         torch._foreach_lerp_(buffers["exp_avg"], grads, 1 - beta1)
         torch._foreach_mul_(buffers["exp_avg_sq"], beta2)
@@ -147,7 +151,7 @@ class Foreach(Engine):
         return torch.stack(list(sums)).sum()
 
     def move(self, v_mean: Tensor, found_inf: Tensor | None) -> None:
-        group, weights = self.group, self.lists.weights
+        group, weights = self.group, working(self.lists.weights, self.group)
         decay = scalar(group["weight_decay"])
         kept = F.kept_fraction(v_mean.to(weights[0].device), self.lr, decay, group["power"])
         corrections = self.corrections2
@@ -155,11 +159,12 @@ class Foreach(Engine):
             corrections = [c.to(w.dtype) for c, w in zip(corrections, weights)]
             self.lrs = [r.to(w.dtype) for r, w in zip(self.lrs, weights)]
         _multi_tensor_adams(
-            weights, self.lists.buffers["exp_avg"], self.squares_, self.lrs, corrections,
+            weights, self.buffers["exp_avg"], self.squares_, self.lrs, corrections,
             # On an accelerator a number would be a wait.
             kept=float(kept) if weights[0].device.type == "cpu" else kept.to(weights[0].dtype),
             eps=group["eps"], capturable=group["capturable"],
         )  # fmt: skip
+        round_back(self.lists, weights, self.buffers)
 
 
 def _sums(squares: list[Tensor]) -> list[Tensor]:
@@ -207,6 +212,7 @@ class Host(Engine):
         columns = (self.lists.grads, buffers["exp_avg_sq"], buffers["max_exp_avg_sq"])
         for row in zip(*columns):
             for g, v, peak in zip(*(flat(t).split(BLOCK) for t in row)):
+                g, v, peak = working([g, v, peak], self.group)
                 block = torch.mul(v, keep).addcmul_(g, g, value=take)
                 total += _sum(torch.maximum(block, peak, out=block)).item()
         return total

@@ -240,9 +240,8 @@ class Base(Optimizer):
 def working(tensors: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
     """What a pure rule computes with: half precision in float32, as kernels do in registers, and
     copies where autograd must keep the values that the step is about to replace."""
-    if group["differentiable"]:
-        return [t.clone() for t in tensors]
-    return [t.float() if t.dtype in HALF else t for t in tensors]
+    keep = group["differentiable"]
+    return [t.float() if t.dtype in HALF else t.clone() if keep else t for t in tensors]
 
 
 def host_steps(lists: Lists) -> list[float] | list[Tensor]:
@@ -277,6 +276,15 @@ def advance_steps(lists: Lists) -> None:
     else:
         for step in lists.steps:
             step.add_(1)
+
+
+def round_back(lists: Lists, weights: list[Tensor], buffers: dict[str, list[Tensor]]) -> None:
+    """Round the float32 tensors of `working` into the live ones that they stand for, if any do."""
+    columns = [(lists.weights, weights), *((lists.buffers[k], v) for k, v in buffers.items())]
+    for live, worked in columns:
+        pairs = [(old, new) for old, new in zip(live, worked) if old is not new]
+        if pairs:
+            torch._foreach_copy_([old for old, _ in pairs], [new for _, new in pairs])
 
 
 def write_back(lists: Lists, weights: list[Tensor], state: dict[str, Any]) -> None:

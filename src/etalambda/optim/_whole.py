@@ -24,6 +24,8 @@ class Whole(Base):
 
     def _memory(self) -> dict[Tensor, Any]:
         """Σv of each parameter, with the tensor and version that it was taken from."""
+        if torch.compiler.is_compiling():  # no path there remembers, and no attribute may be set
+            return {}
         return self.__dict__.setdefault("_sums", {})
 
     def _layouts(self) -> list[_mean.Groups]:

@@ -137,8 +137,8 @@ class Adai(Whole):
             foreach, capturable = group["foreach"], group["capturable"]
             if foreach is None:
                 foreach = not on_cpu and (capturable or not isinstance(group["lr"], Tensor))
-            # In half precision β0 / v̄ overflows: the rule computes in float32.
-            able = part.weights[0].dtype not in HALF if foreach else on_cpu and not capturable
+            # In half precision β0 / v̄ overflows and 1 - ε is 1: the rule computes in float32.
+            able = part.weights[0].dtype not in HALF and (foreach or (on_cpu and not capturable))
             fits = able and part.weights[0].is_floating_point() and dense_together(part)
             kind: type[Pure] = (Foreach if foreach else Blocked) if fits else Pure
             made.append(kind(part, self._memory(), self._DECOUPLED, self._spent()))

@@ -134,6 +134,8 @@ class AdamS(Whole):
                 f"grad_norm={float(grad_norm)} is of gradients that the closure replaces; "
                 "pass one of the two"
             )
+        if grad_norm is None or torch.compiler.is_compiling():  # there no attribute may be set
+            return super().step(closure)
         self._grad_norm = grad_norm
         try:
             return super().step(closure)
@@ -160,7 +162,7 @@ class AdamS(Whole):
         every = self._layouts()
         if not parts and not every:
             return
-        parts = together(parts, self.__dict__.pop("_grad_norm", None), bool(every))
+        parts = together(parts, getattr(self, "_grad_norm", None), bool(every))
         clip = self._clip(parts, every)
         v_mean = self._v_mean(parts, every, clip)
         self._settle(v_mean)
@@ -303,6 +305,8 @@ class AdamS(Whole):
 
     def _settle(self, v_mean: Tensor) -> None:
         """Finish `from_adamw`: the first step decays by AdamW's own factor."""
-        for group, (decay, provisional) in self.__dict__.pop("_pending", ()):
+        if getattr(self, "_pending", None) is None:
+            return
+        for group, (decay, provisional) in self.__dict__.pop("_pending"):
             if group["weight_decay"] == provisional and v_mean > 0:
                 group["weight_decay"] = decay * float(v_mean) ** group["power"]
