@@ -21,12 +21,18 @@ NAMES = reproduce.names()
 KEPT = list(evidence.found(DOCS / "evidence"))
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One folder for all, as a user has it: figures of one measurement share its run."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_runs_judges_and_draws_at_smoke_scale(name, tmp_path):
+def test_every_figure_runs_judges_and_draws_at_smoke_scale(name, runs, tmp_path):
     figure = reproduce.find(name)
     recipe = figure.recipes["smoke"]
-    assert reproduce.measure(figure, "smoke", tmp_path)
-    made = reproduce.outcome(figure, "smoke", tmp_path)
+    assert reproduce.measure(figure, "smoke", runs)
+    made = reproduce.outcome(figure, "smoke", runs)
     assert made.verdict.outcome in ("holds", "fails", "undecided")
     assert any(axis.has_data() for axis in made.picture.axes)
     caption = made.picture.texts[-1].get_text().replace("\n", " ")
