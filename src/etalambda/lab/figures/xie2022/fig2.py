@@ -14,6 +14,7 @@ import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks
+from etalambda.lab.figures.xie2022._maps import over_seeds
 from etalambda.lab.figures.xie2022.table3 import RECIPES, measure, table
 from etalambda.lab.reproduce import Figure, above, below
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
@@ -40,6 +41,9 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
         "smallest": paired_difference(base[0], base[best]),
         "largest": paired_difference(base[-1], base[best]),
         "doubling": mean_interval(slopes),
+        "worst doubling": over_seeds(
+            lambda chosen: float(np.diff(errors[:, 1, chosen].mean(-1)).max()), errors.shape[-1]
+        ),
     }
 
 
@@ -72,6 +76,7 @@ FIGURE = Figure(
         "smallest": above("smallest λ of the sweep minus the best, points", 0.0),
         "largest": above("largest λ of the sweep minus the best, points", 0.0),
         "doubling": below("points of test error a doubling of epochs at c/λ epochs", 0.0),
+        "worst doubling": below("the same, the worst of the doublings: is it monotone?", 0.0),
     },
     recipes=RECIPES,
     measure=measure,

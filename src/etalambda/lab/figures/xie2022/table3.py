@@ -118,10 +118,10 @@ RECIPES = {
         departures=(NOISE, CNN, "one and two epochs"),
     ),
     "cpu": Lengths(
-        minutes=5,
+        minutes=3,
         base=40,
         decays=log_grid(1e-5, 0.1, 9),
-        epochs=(10, 20, 40, 80, 160),
+        epochs=(10, 20, 40, 80),
         choosing=16,
         seeds=16,
         departures=(NOISE, CNN, "base length 40 epochs in place of 200, lr 0.05"),
