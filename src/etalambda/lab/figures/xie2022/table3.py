@@ -124,7 +124,7 @@ RECIPES = {
         epochs=(10, 20, 40, 80),
         choosing=16,
         seeds=16,
-        departures=(NOISE, CNN, "base length 40 epochs in place of 200, lr 0.05"),
+        departures=(NOISE, CNN, "10 to 80 epochs in place of 50 to 2000, base length 40, lr 0.05"),
     ),
 }  # fmt: skip
 
