@@ -23,6 +23,8 @@ def decay_label(arms: Sequence[str]) -> str:
     >>> decay_label(["AdamS", "AdamW"])
     'weight decay (AdamW times 0.001)'
     """
+    if len(arms) > 4:
+        return "weight decay, each in its own unit"
     scaled = {arm: 1 / ARMS[arm].decay_unit for arm in arms if ARMS[arm].decay_unit != 1}
     said = ", ".join(f"{arm} times {unit:.3g}" for arm, unit in scaled.items())
     return f"weight decay ({said})" if said else "weight decay"
@@ -58,7 +60,11 @@ def sweeps(tables: Tables, models: Sequence[str], arms: Sequence[str]) -> Any:
         plain_log_ticks(left.yaxis, (1, 1.5, 2, 3, 5, 7))
         left.set_title(f"{NAMES[model]}, n = {every.shape[-1]}")
         left.legend()
-        right.set_xticks(range(len(arms)), [arm.replace(" ", "\n") for arm in arms], fontsize=7.5)
+        right.set_xticks(
+            range(len(arms)),
+            [arm if len(arm) < 9 else arm.replace(" ", "\n") for arm in arms],
+            fontsize=7.5,
+        )
         right.set_title(f"at each optimum, n = {len(points)}")
     return fig
 
