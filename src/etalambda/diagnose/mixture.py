@@ -65,8 +65,9 @@ class Mixture:
 
     @property
     def mean_degree(self) -> float:
-        """Σ p a_p / Σ a_p."""
-        return sum(p * a for p, a in self.weights.items()) / sum(self.weights.values())
+        """Σ p a_p / Σ a_p; NaN if every weight is 0."""
+        total = sum(self.weights.values())
+        return sum(p * a for p, a in self.weights.items()) / total if total else float("nan")
 
 
 def overlap_covariance(

@@ -11,6 +11,7 @@ weight, misfit, mean_degree).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -84,7 +85,7 @@ def _job(config: Config, activation: str, depth: int) -> Callable[[Tick], Tables
         fitted = fit_mixture(found.overlaps, found.values, found.standard_errors, DEGREES)
         which = dict(activation=activation, depth=depth)
         series = dict(q=found.overlaps, xi=found.values, error=found.standard_errors)
-        total = sum(fitted.weights.values())
+        total = sum(fitted.weights.values()) or math.nan  # of nothing but noise, no weight is left
         parts = dict(
             degree=np.array(DEGREES),
             weight=np.array([fitted.weights[p] / total for p in DEGREES]),
