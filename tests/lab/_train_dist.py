@@ -1,15 +1,14 @@
 """What the two processes of test_train_distributed.py run: gloo, a file as meeting point."""
 
-import datetime
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from etalambda.lab.train import TrainConfig, fit
 from etalambda.lab.train.loop import Keep
+from tests.lab.stopping import Stop, stopped_at
+from tests.two_ranks import run_scenarios
 
 BASE = dict(
     steps=8, monitor_every=2, evaluate_every=1, evaluate_size=60, batch_size=100, lr=0.02,
@@ -31,18 +30,6 @@ RECIPES = {
     "fsdp gpt": FSDP | GPT | dict(weight_decay_schedule="matched", lr_schedule="linear"),
     "fsdp sphere": FSDP | dict(sphere="tensor"),
 }
-
-
-class Stop(Exception):
-    """Ends a run early."""
-
-
-def stopped_at(step):
-    def progress(done, total, text):
-        if done == step:
-            raise Stop
-
-    return progress
 
 
 def same(rank, folder):
@@ -85,20 +72,4 @@ def process(rank, folder):
     """One process: meet, run every scenario in float64, note how it ended, leave."""
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=datetime.timedelta(seconds=60),
-    )
-    try:
-        for scenario in SCENARIOS:
-            try:
-                scenario(rank, folder)
-                ended = "equal"
-            except Exception:
-                ended = traceback.format_exc()
-            Path(folder, f"{scenario.__name__}-{rank}").write_text(ended)
-    finally:
-        dist.destroy_process_group()
+    run_scenarios(SCENARIOS, rank, folder)

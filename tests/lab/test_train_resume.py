@@ -15,6 +15,7 @@ from etalambda.lab.train import TrainConfig, fit, run
 from etalambda.lab.train.checkpoint import CheckpointError
 from etalambda.lab.train.loop import Keep
 from tests.lab import _train_command
+from tests.lab.stopping import Stop, stopped_at
 
 TIMES = {"seconds", "cpu_seconds", "memory"}  # of the summary: what a run cost is no result of it
 BASE = dict(steps=11, monitor_every=2, evaluate_every=1, evaluate_size=60, batch_size=100, lr=0.02)
@@ -43,18 +44,6 @@ RECIPES = {
     "gpt": dict(model="gpt", width=32, optimizer="adamw", qk_norm=True, **TEXT),
     "lstm": dict(model="lstm", width=16, dropout=0.5, optimizer="adam", **TEXT),
 }
-
-
-class Stop(Exception):
-    """What ends a run early in these tests."""
-
-
-def stopped_at(step):
-    def progress(done, total, text):
-        if done == step:
-            raise Stop
-
-    return progress
 
 
 def assert_equal_runs(ours, theirs):

@@ -1,9 +1,5 @@
 """What the processes of test_distributed.py run. Two ranks, gloo, a file as meeting point."""
 
-import datetime
-import traceback
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -13,6 +9,7 @@ from torch.nn import Parameter
 
 from etalambda.optim import Adai, AdaiS, AdamS, stable_decay, weight_noise
 from tests.laws import HOOKS
+from tests.two_ranks import run_scenarios
 
 MAKE = {
     "AdamS": lambda ps, **o: AdamS(ps, lr=3e-4, weight_decay=0.06, **o),
@@ -198,20 +195,4 @@ SCENARIOS = (ddp, fsdp, hsdp, hooks, local_shards, checkpoint)
 def process(rank, folder):
     """One process: meet, run every scenario and note how it ended, leave."""
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=2,
-        timeout=datetime.timedelta(seconds=60),
-    )
-    try:
-        for scenario in SCENARIOS:
-            try:
-                scenario(rank, folder)
-                ended = "equal"
-            except Exception:
-                ended = traceback.format_exc()
-            Path(folder, f"{scenario.__name__}-{rank}").write_text(ended)
-    finally:
-        dist.destroy_process_group()
+    run_scenarios(SCENARIOS, rank, folder)

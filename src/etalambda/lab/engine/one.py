@@ -9,12 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from etalambda import optim
 from etalambda._common import unknown
 from etalambda.diagnose.decay import decay_form, v_mean
 from etalambda.lab.engine.many import _error
 from etalambda.lab.engine.schedules import Schedules, second_steps
 from etalambda.lab.engine.trials import Feed, Loss, Snapshot, Trial
 from etalambda.theory import budget
+
+CLASSES: dict[str, Callable[..., Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adams": optim.AdamS,
+    "sgdw": optim.SGDW,
+    "sgds": optim.SGDS,
+    "adai": optim.Adai,
+    "adais": optim.AdaiS,
+}
+"""An update rule's name -> its class: torch's own where torch has it."""
 
 
 def optimizer_class(name: str) -> Callable[..., Optimizer]:
@@ -26,20 +39,9 @@ def optimizer_class(name: str) -> Callable[..., Optimizer]:
     >>> optimizer_class("adamw").__name__
     'AdamW'
     """
-    from etalambda import optim
-
-    classes: dict[str, Callable[..., Optimizer]] = {
-        "sgd": torch.optim.SGD,
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "adams": optim.AdamS,
-    }
-    for ours in ("SGDW", "SGDS", "Adai", "AdaiS"):
-        if hasattr(optim, ours):
-            classes[ours.lower()] = getattr(optim, ours)
-    if name not in classes:
-        raise unknown("optimizer", name, classes)
-    return classes[name]
+    if name not in CLASSES:
+        raise unknown("optimizer", name, CLASSES)
+    return CLASSES[name]
 
 
 class One:

@@ -7,12 +7,11 @@ paired seeds. A network that diverged errs as often as a guess among ten classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from etalambda.lab.engine import Snapshot, Trial, train
 from etalambda.lab.engine.pool import Tick
@@ -134,8 +133,3 @@ def in_points(
 def choosing(count: int) -> range:
     """The seeds that choose."""
     return range(CHOOSING, CHOOSING + count)
-
-
-def double(make: Callable[[], torch.nn.Module]) -> Callable[[], torch.nn.Module]:
-    """The maker of the same network in float64."""
-    return lambda: make().double()

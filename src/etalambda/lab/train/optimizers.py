@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from etalambda import optim
 from etalambda._common import need
 from etalambda.diagnose import weight_norms
+from etalambda.lab.engine.one import CLASSES
 from etalambda.lab.train import names
 from etalambda.lab.train.config import TrainConfig
 from etalambda.optim import SphereHandle, keep_on_sphere
@@ -20,18 +21,10 @@ from etalambda.schedule import param_groups
 
 Groups = list[dict[str, Any]]
 
-TORCH_AND_OURS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "sgdw": optim.SGDW,
-    "sgds": optim.SGDS,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "adams": optim.AdamS,
+TORCH_AND_OURS: dict[str, Callable[..., Optimizer]] = CLASSES | {
     "amsgrad": partial(torch.optim.Adam, amsgrad=True),
     "amsgrads": partial(optim.AdamS, amsgrad=True),
     "radam": torch.optim.RAdam,
-    "adai": optim.Adai,
-    "adais": optim.AdaiS,
 }
 FOREIGN = {"adabound": "AdaBound", "padam": "PAdam", "yogi": "Yogi", "lion": "Lion"}
 BETAS = {"adai": (0.1, 0.99), "adais": (0.1, 0.99), "lion": (0.9, 0.99)}

@@ -25,12 +25,11 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
 from etalambda.lab.reproduce.cells import Cell, digits_job, rows_where
-from etalambda.lab.statistics import Interval
+from etalambda.lab.statistics import Interval, bootstrapped
 from etalambda.schedule import constant, cosine
 
 LRS = {"sgd": 0.05, "adamw": 3e-3}
 SHAPES = ("constant", "cosine")
-BOOTSTRAPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +102,12 @@ def exponent(cells: Mapping[str, np.ndarray], optimizer: str, shape: str) -> Int
     seeds = next(iter(tables.values()))[1].shape[1]
     if len(used) < 3:
         return Interval(*(float("nan"),) * 3, n=seeds)
-    random = np.random.RandomState(0)
 
     def slope(chosen: np.ndarray) -> float:
         best = [optimum(tables[e][0], tables[e][1][1:, chosen].mean(1)) for e in used]
         return float(np.polyfit(np.log(used), np.log(best), 1)[0])
 
-    drawn = [slope(random.randint(seeds, size=seeds)) for _ in range(BOOTSTRAPS)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(slope(np.arange(seeds)), float(low), float(high), seeds, float(np.std(drawn)))
+    return bootstrapped(slope, seeds)
 
 
 def estimate(tables: Tables) -> Mapping[str, Interval]:

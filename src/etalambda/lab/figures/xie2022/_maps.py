@@ -28,7 +28,7 @@ from etalambda.lab.reproduce.cells import (
     rows_where,
     scores,
 )
-from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.statistics import Interval, bootstrapped, paired_difference
 from etalambda.lab.tasks import Digits
 from etalambda.lab.tasks.digits import error
 from etalambda.lab.train.schedules import shape
@@ -36,7 +36,6 @@ from etalambda.schedule.rule import Rule
 
 STEPS_AN_EPOCH = 12  # 600 images, 50 a step
 POINTS = 1.0  # a cell belongs to the basin up to so many points above the best cell of all arms
-BOOTSTRAPS = 1000
 NOISE = "600 digits with a fifth of the labels wrong, in place of CIFAR"
 CNN = "three convolutions with BatchNorm in place of ResNet18"
 MLP = "an MLP 64-64-64-10 without normalization in place of VGG16"
@@ -185,15 +184,6 @@ def in_order(rows: Mapping[str, np.ndarray], part: str = "val") -> np.ndarray:
     return 100 * rows[part][order].reshape(sizes)
 
 
-def over_seeds(statistic: Callable[[np.ndarray], float], seeds: int) -> Interval:
-    """A statistic of chosen seeds, with the percentiles of a bootstrap over them."""
-    random = np.random.RandomState(0)
-    drawn = [statistic(random.randint(seeds, size=seeds)) for _ in range(BOOTSTRAPS)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    value = statistic(np.arange(seeds))
-    return Interval(value, float(low), float(high), seeds, float(np.std(drawn)))
-
-
 def basin_gap(tables: Tables, model: str, ours: str, theirs: str, arms: Sequence[str]) -> Interval:
     """How much larger a share of one map lies within `POINTS` of the best cell of all arms."""
     every = {arm: errors(tables, model, arm) for arm in arms}
@@ -203,7 +193,7 @@ def basin_gap(tables: Tables, model: str, ours: str, theirs: str, arms: Sequence
         level = min(mean.min() for mean in means.values()) + POINTS
         return float((means[ours] <= level).mean() - (means[theirs] <= level).mean())
 
-    return over_seeds(difference, every[ours].shape[-1])
+    return bootstrapped(difference, every[ours].shape[-1])
 
 
 def decay_ratio(tables: Tables, model: str, ours: str, theirs: str) -> Interval:
@@ -223,7 +213,7 @@ def decay_ratio_of(
         best = [each[..., chosen].mean(-1).min(0).argmin() for each in every]
         return float(np.log10(grid[best[0]]) - np.log10(grid[best[1]]) + shift)
 
-    return over_seeds(ratio, every[0].shape[-1])
+    return bootstrapped(ratio, every[0].shape[-1])
 
 
 def mean_gap(tables: Tables, model: str, ours: str, theirs: str) -> Interval:

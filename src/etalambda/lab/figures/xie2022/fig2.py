@@ -14,10 +14,9 @@ import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks
-from etalambda.lab.figures.xie2022._maps import over_seeds
 from etalambda.lab.figures.xie2022.table3 import RECIPES, measure, table
 from etalambda.lab.reproduce import Figure, above, below
-from etalambda.lab.statistics import Interval, mean_interval, paired_difference
+from etalambda.lab.statistics import Interval, bootstrapped, mean_interval, paired_difference
 
 
 def sweep(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +40,7 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
         "smallest": paired_difference(base[0], base[best]),
         "largest": paired_difference(base[-1], base[best]),
         "doubling": mean_interval(slopes),
-        "worst doubling": over_seeds(
+        "worst doubling": bootstrapped(
             lambda chosen: float(np.diff(errors[:, 1, chosen].mean(-1)).max()), errors.shape[-1]
         ),
     }

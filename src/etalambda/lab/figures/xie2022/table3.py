@@ -19,10 +19,10 @@ from etalambda.lab.configs import log_grid
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
-from etalambda.lab.figures.xie2022._maps import CNN, NOISE, STEPS_AN_EPOCH, over_seeds
+from etalambda.lab.figures.xie2022._maps import CNN, NOISE, STEPS_AN_EPOCH
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, below
 from etalambda.lab.reproduce.cells import Cell, best_by, choosing, digits_job, rows_where
-from etalambda.lab.statistics import Interval, paired_difference
+from etalambda.lab.statistics import Interval, bootstrapped, paired_difference
 from etalambda.lab.train.schedules import shape
 
 LR = 0.05
@@ -90,7 +90,7 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
     return {
         "larger": paired_difference(means[1], means[0]),
         "smaller": paired_difference(means[1], means[2]),
-        "lengths": over_seeds(won, errors.shape[-1]),
+        "lengths": bootstrapped(won, errors.shape[-1]),
     }
 
 
