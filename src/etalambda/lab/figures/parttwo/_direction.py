@@ -56,6 +56,7 @@ class World:
     optimizer: str
     hyper: Mapping[str, Any]
     scores: Callable[[Snapshot], Mapping[str, np.ndarray]]  # val and test
+    multiples: tuple[float, ...] = MULTIPLES
 
     def courses(self) -> dict[str, Course]:
         """Those that this task's optimizer can take."""
@@ -92,7 +93,7 @@ def measuring(worlds: Worlds) -> Callable[[Direction, Bench], Iterable[Jobs]]:
             plan.cell(
                 passes, name, best[passes] * m, seed, plan.base(passes, name, best[passes] * m), m
             )
-            for passes, name, m in product(recipe.passes, names, MULTIPLES)
+            for passes, name, m in product(recipe.passes, names, world.multiples)
             if name != "none" or m == 1
             for seed in range(recipe.seeds)
         ]

@@ -96,7 +96,7 @@ def _passes(count: int) -> str:
 
 
 def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: int) -> None:
-    multiples = np.unique(cells["multiple"])
+    multiples = np.unique(rows_where(cells, passes=passes)["multiple"])
     names: list[str] = []
     for index, multiple in enumerate(multiples):
         found = against_constant(cells, passes, multiple)
