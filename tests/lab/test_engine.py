@@ -195,11 +195,12 @@ def test_networks_that_join_channels_are_not_grouped():
         Grouped(densenet121(growth=2), 2)
 
 
-def test_chunks_change_nothing(digits):
+@pytest.mark.parametrize("chunk, sizes", [(1, [1] * 8), (3, [3, 3, 2])])
+def test_chunks_change_nothing(digits, chunk, sizes):
     options = dict(optimizer="adamw")
     whole = finals(MLP, digits, TRIALS, **options)
-    parts = finals(MLP, digits, TRIALS, chunk=3, **options)
-    assert [len(part.trials) for part in parts] == [3, 3, 2]
+    parts = finals(MLP, digits, TRIALS, chunk=chunk, **options)
+    assert [len(part.trials) for part in parts] == sizes
     assert_same(whole, parts, digits.x["val"])
 
 

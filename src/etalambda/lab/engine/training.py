@@ -43,7 +43,7 @@ def train(
     matrices_only: bool = False,
     **hyper: Any,
 ) -> Iterator[Snapshot]:
-    """Train every trial for ``steps`` steps, all together; one trial takes the sequential path.
+    """Train every trial for ``steps`` steps, all together; alone, a trial takes its own optimizer.
 
     Args:
         make: Builds one network; called once a seed, under that seed.
@@ -55,6 +55,8 @@ def train(
         loss: One loss a trial, from outputs and targets.
         device, dtype: Of the networks.
         chunk: How many to train together; None is as many as a quarter of the free memory holds.
+            1 is one after the other, which is faster where a layer has no fast path for many, as
+            attention on a CPU.
         matrices_only: Leave biases, gains and other tensors of one dimension out of the decay; K
             is then that of the matrices.
         hyper: What else the optimizer takes, by torch's names: ``momentum``, ``betas``, ``eps``.
@@ -84,17 +86,16 @@ def train(
     if optimizer not in functional.RULES:
         raise unknown("optimizer", optimizer, functional.RULES)
     where: dict[str, Any] = dict(device=device, dtype=dtype)
-    if len(trials) == 1:
-        net = seeded(make, trials[0].seed).to(**where)
-        one = One(net, trials[0], batches(trials), loss, optimizer, steps, matrices_only, **hyper)
-        yield from one.run(every)
-        return
-    size = chunk or chunk_size(make, batches, trials, device)
+    size = 1 if len(trials) == 1 else chunk or chunk_size(make, batches, trials, device)
     for start in range(0, len(trials), size):
         part = trials[start : start + size]
-        nets = Stacked.build(make, [trial.seed for trial in part], **where)
-        many = Many(nets, part, batches(part), loss, optimizer, steps, matrices_only, **hyper)
-        yield from many.run(every)
+        about = (part, batches(part), loss, optimizer, steps, matrices_only)
+        if size == 1:
+            net = seeded(make, part[0].seed).to(**where)
+            yield from One(net, part[0], *about[1:], **hyper).run(every)
+        else:
+            nets = Stacked.build(make, [trial.seed for trial in part], **where)
+            yield from Many(nets, *about, **hyper).run(every)
 
 
 def chunk_size(

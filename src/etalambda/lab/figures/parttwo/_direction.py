@@ -11,6 +11,7 @@ up and down the means of two courses each.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -57,6 +58,7 @@ class World:
     hyper: Mapping[str, Any]
     scores: Callable[[Snapshot], Mapping[str, np.ndarray]]  # val and test
     multiples: tuple[float, ...] = MULTIPLES
+    chunk: int | None = None  # networks trained together
 
     def courses(self) -> dict[str, Course]:
         """Those that this task's optimizer can take."""
@@ -162,7 +164,8 @@ class _Plan:
 
         def run(tick: Tick) -> Tables:
             task, left, rows = self.tasks[passes], list(cells), []
-            with sdpa_kernel(SDPBackend.MATH):  # the one that many networks can share
+            alone = self.world.chunk == 1
+            with nullcontext() if alone else sdpa_kernel(SDPBackend.MATH):  # many can share it
                 for seen in train(
                     self.world.make,
                     task.batches,
@@ -171,10 +174,12 @@ class _Plan:
                     steps=task.steps,
                     every=max(1, task.steps // 100),
                     device=bench.device,
+                    chunk=self.world.chunk,
                     matrices_only=True,
                     **self.world.hyper,
                 ):
-                    tick((seen.step / task.steps + len(rows)) / (len(rows) + 1))
+                    share = seen.step / task.steps * len(seen.trials)
+                    tick((len(cells) - len(left) + share) / len(cells))
                     if seen.step == task.steps:
                         ours, left = left[: len(seen.trials)], left[len(seen.trials) :]
                         about = dict(K=seen.K.numpy(), alive=seen.alive.numpy())

@@ -57,7 +57,8 @@ def world(recipe: Direction, bench: Bench) -> World:
     make = partial(GPT, len(task.vocabulary), width, depth, context=CONTEXT)
     hyper = dict(betas=(0.9, 0.95))
     multiples = (1.0, 8.0)  # half as many as on pictures: what two cores can train in 45 minutes
-    return World(x[:rows], y[:rows], make, "adamw", hyper, losses, multiples)
+    chunk = 1 if torch.device(bench.device).type == "cpu" else None
+    return World(x[:rows], y[:rows], make, "adamw", hyper, losses, multiples, chunk)
 
 
 FIGURE = Figure(
