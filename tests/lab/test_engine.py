@@ -195,7 +195,7 @@ def test_networks_that_join_channels_are_not_grouped():
         Grouped(densenet121(growth=2), 2)
 
 
-@pytest.mark.parametrize("chunk, sizes", [(1, [1] * 8), (3, [3, 3, 2])])
+@pytest.mark.parametrize(("chunk", "sizes"), [(1, [1] * 8), (3, [3, 3, 2])])
 def test_chunks_change_nothing(digits, chunk, sizes):
     options = dict(optimizer="adamw")
     whole = finals(MLP, digits, TRIALS, **options)
