@@ -189,13 +189,18 @@ def draw(tables: Tables) -> Any:
     """Regret against the batch; and the tuned lr and λ against it."""
     cells = tables["cells"]
     fig, axes = figure(13.5, 4.2, 3)
+    tuned = {"arm": "tuned"}
     for axis, optimizer in zip(axes, OPTIMIZERS):
         axis.axhline(0, color=INK, lw=0.8)
         for place, (arm, (color, dash)) in enumerate(palette(ARMS).items()):
             ours = rows_where(cells, optimizer=optimizer, arm=arm)
-            batches = np.unique(ours["batch"])
+            batches = np.unique(cells["batch"])
             there: list[dict[str, Any]] = [dict(optimizer=optimizer, batch=b) for b in batches]
-            found = [in_points(cells, d | {"arm": arm}, d | {"arm": "tuned"}) for d in there]
+            others = set(ours["batch"])  # the base is where all start
+            found = [
+                in_points(cells, d | {"arm": arm if d["batch"] in others else "tuned"}, d | tuned)
+                for d in there
+            ]
             ends = [[f.value - f.low for f in found], [f.high - f.value for f in found]]
             x = batches * 1.05 ** (place - 2.5)
             style: dict[str, Any] = dict(color=color, ls=dash, marker="o", ms=4, capsize=2)
@@ -224,6 +229,7 @@ def _draw_tuned(axis: Any, cells: Mapping[str, np.ndarray]) -> None:
                 label=f"{optimizer}, {name}",
             )  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="batch size", title="tuned lr and λ")
+    batches = np.unique(cells["batch"])
     axis.set_xticks(batches, batches.astype(str))
     axis.minorticks_off()
     plain_log_ticks(axis.yaxis)
