@@ -1,13 +1,18 @@
 """The public surface: complete, lazy, and each name marked stable or experimental."""
 
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import is_typeddict
 
 import pytest
 
 import etalambda as el
 
+API = Path(__file__).parent.parent / "docs" / "api"
+PAGES = "\n".join(page.read_text() for page in sorted(API.glob("*.md")))
+BLOCKS = re.findall(r"^\.\. automodule:: (\S+)\n((?: +:.*\n)*)", PAGES, re.MULTILINE)
 ROOMS = ("optim", "schedule", "theory", "diagnose", "suggest", "integrations", "lab")
 
 
@@ -43,25 +48,33 @@ def test_every_public_name_is_documented_and_marked(room):
         assert getattr(module, name).__doc__, f"etalambda.{room}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_public_name_has_an_example(room):
-    """A doctest, which runs with the other tests; modules have theirs function by function."""
-    module = import_module(f"etalambda.{room}")
-    for name in module.__all__:
-        found = getattr(module, name)
-        if room == "theory":
-            for part in filter(_runs, vars(found).values()):
-                if part.__module__ == found.__name__ and not part.__name__.startswith("_"):
-                    assert ">>>" in part.__doc__, f"{found.__name__}.{part.__name__} has no example"
-        elif callable(found):
-            assert ">>>" in found.__doc__, f"etalambda.{room}.{name} has no example"
+def test_the_api_pages_hold_every_room():
+    rooms = {f"etalambda.{room}" for room in ROOMS if room != "lab"}  # whose parts are listed
+    assert rooms <= {name for name, _ in BLOCKS}
+    theory = import_module("etalambda.theory")
+    assert {f"etalambda.theory.{name}" for name in theory.__all__} <= {name for name, _ in BLOCKS}
 
 
-def _runs(part):
-    """A function or a class; what only describes a type has nothing to run."""
+@pytest.mark.parametrize("name", [name for name, options in BLOCKS if ":members:" in options])
+def test_every_name_of_the_api_pages_has_an_example(name):
+    """A doctest, which runs with the other tests, in the docstring that the page shows."""
+    module = import_module(name)
+    ours = [n for n, part in vars(module).items() if getattr(part, "__module__", "") == name]
+    for public in getattr(module, "__all__", ours):
+        part = getattr(module, public)
+        if not public.startswith("_") and runs(part):
+            assert ">>>" in (part.__doc__ or ""), f"{name}.{public} has no example"
+
+
+def runs(part):
+    """Whether there is something to run: not in a constant, nor in what only describes a type.
+
+    An exception has its example where it is raised.
+    """
     if inspect.isclass(part):
-        return not (is_typeddict(part) or getattr(part, "_is_protocol", False))
-    return inspect.isfunction(part)
+        described = is_typeddict(part) or getattr(part, "_is_protocol", False)
+        return not (described or issubclass(part, Exception))
+    return inspect.isroutine(part)
 
 
 def test_suggest_is_both_a_room_and_a_function():

@@ -73,14 +73,24 @@ COMPARE_WEIGHT_DECAYS = log_grid(1e-3, 0.1, 5)
 
 
 def check_counts(**values: int) -> None:
-    """Raise a ValueError that names the first count below 1."""
+    """Raise a ValueError that names the first count below 1.
+
+    >>> check_counts(seeds=3, steps=0)
+    Traceback (most recent call last):
+    ValueError: steps must be at least 1, got 0
+    """
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def check_known(kind: str, name: str, known: tuple[str, ...]) -> None:
-    """Raise the error that lists the known names and the nearest one."""
+    """Raise the error that lists the known names and the nearest one.
+
+    >>> check_known("optimizer", "adamz", OPTIMIZERS)
+    Traceback (most recent call last):
+    ValueError: unknown optimizer 'adamz'; did you mean 'adam'?...
+    """
     if name not in known:
         raise unknown(kind, name, known)
 
@@ -92,6 +102,10 @@ class ClockConfig:
     Task ``modular``: predict (a + b) mod p from two one-hot inputs, half of all pairs for
     training. The training half is fitted within about 100 steps whatever the plan; the other
     half follows once K has reached about 2.
+
+    >>> config = ClockConfig(optimizer="sgdw", steps=500)
+    >>> config.p, config.width  # what is not said is the command's default
+    (31, 128)
     """
 
     seeds: int = 5
@@ -122,7 +136,12 @@ class ClockConfig:
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """What map and compare share: the task, the network and how long it is trained."""
+    """What map and compare share: the task, the network and how long it is trained.
+
+    >>> DigitsConfig(label_noise=1.5)
+    Traceback (most recent call last):
+    ValueError: label_noise must lie in [0, 1), got 1.5
+    """
 
     task: Positional[str] = "digits"
     """The task: digits (1797 real images; 600 train, 400 validate, 797 test)."""
@@ -147,7 +166,12 @@ class DigitsConfig:
 
 @dataclass(frozen=True)
 class MapConfig(DigitsConfig):
-    """The lr x weight_decay map: one network a cell and seed, all trained together."""
+    """The lr x weight_decay map: one network a cell and seed, all trained together.
+
+    >>> config = MapConfig(lrs=parse_grid("0.01:1:3"), weight_decays=(0.0, 1e-3), seeds=2)
+    >>> len(config.lrs) * len(config.weight_decays) * config.seeds  # networks of the map
+    12
+    """
 
     optimizer: str = "sgd"
     """Who takes the steps: sgd, sgdw, sgds, adam, adamw or adams."""
@@ -170,7 +194,13 @@ class MapConfig(DigitsConfig):
 
 @dataclass(frozen=True)
 class CompareConfig(DigitsConfig):
-    """Ways of scheduling weight decay at one lr, each with its own λ from one grid, equal K."""
+    """Ways of scheduling weight decay at one lr, each with its own λ from one grid, equal K.
+
+    >>> from dataclasses import replace
+    >>> config = CompareConfig(lr=0.05, seeds=4)
+    >>> replace(config, model="cnn").lr
+    0.05
+    """
 
     lr: float = 0.1
     """Learning rate of the SGD family. The command takes the map's best when there is one."""

@@ -18,7 +18,17 @@ from etalambda.lab.data.text import TextSplits
 
 
 class ImageSplits(NamedTuple):
-    """Training and test pictures, how many classes there are, and the files they came from."""
+    """Training and test pictures, how many classes there are, and the files they came from.
+
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     x, y = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 2, 9])
+    ...     np.savez(f"{folder}/mnist.npz", x_train=x, y_train=y, x_test=x[:1], y_test=y[:1])
+    ...     mnist = load("mnist", folder)
+    >>> mnist.train.images.shape, len(mnist.test.labels), mnist.classes, mnist.files[0].name
+    ((4, 1, 28, 28), 1, 10, 'mnist.npz')
+    """
 
     name: str
     train: Images
@@ -38,6 +48,14 @@ def load(name: str, data_dir: str | Path) -> ImageSplits | TextSplits:
         ValueError: For an unknown name.
         DataError: If the files are not there, incomplete, damaged, or of another set; the message
             names the file and what was expected.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "mine.txt").write_text("to be or not to be; ")
+        ...     splits = load("text", folder)
+        >>> splits.train, splits.valid, splits.test
+        ('to be or not to ', 'be', '; ')
     """
     layout = find(name, data_dir)
     found, known = layout.read(), SETS[name]
@@ -57,6 +75,13 @@ def find(name: str, data_dir: str | Path) -> Layout:
         ValueError: For an unknown name.
         IncompleteError: If only some of its files are there: the missing ones.
         DataError: If there is none; the message says what was expected.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.txt").write_text("to be")
+    ...     layout = find("text", folder)  # looks, and reads nothing yet
+    >>> layout.form, [path.name for path in layout.files]
+    ('a text file', ['mine.txt'])
     """
     if name not in SETS:
         raise unknown("data set", name, SETS)
@@ -76,7 +101,17 @@ def find(name: str, data_dir: str | Path) -> Layout:
 
 
 def fingerprint(files: tuple[Path, ...]) -> str:
-    """SHA-256 of the files' bytes in their order: what a record says the data were."""
+    """SHA-256 of the files' bytes in their order: what a record says the data were.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.txt")
+    ...     _ = path.write_text("to be")
+    ...     before = fingerprint((path,))
+    ...     _ = path.write_text("to bee")
+    ...     before[:12], before == fingerprint((path,))
+    ('0af1207eeabd', False)
+    """
     digest = hashlib.sha256()
     for path in files:
         with open(path, "rb") as file:

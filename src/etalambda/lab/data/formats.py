@@ -28,7 +28,13 @@ class IncompleteError(DataError):
 
 
 class Images(NamedTuple):
-    """Images, uint8 ``(n, c, h, w)``, and labels, int64 ``(n,)``."""
+    """Images, uint8 ``(n, c, h, w)``, and labels, int64 ``(n,)``.
+
+    >>> found = Images(np.zeros((2, 3, 32, 32), np.uint8), np.array([7, 1]))
+    >>> images, labels = found
+    >>> images[labels == 7].shape
+    (1, 3, 32, 32)
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -45,6 +51,13 @@ def read_idx(path: str | Path) -> np.ndarray:
 
     Raises:
         DataError: If the file is missing, is no IDX file, or ends early.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "t10k-labels-idx1-ubyte")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))  # one axis of 3 bytes
+    ...     read_idx(path)
+    array([7, 2, 1], dtype=uint8)
     """
     raw = file_bytes(Path(path))
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_TYPES:
@@ -59,7 +72,16 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def read_idx_pair(images: str | Path, labels: str | Path) -> Images:
-    """MNIST's or Fashion-MNIST's two files of one split."""
+    """MNIST's or Fashion-MNIST's two files of one split.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     images, labels = Path(folder, "images"), Path(folder, "labels")
+    ...     _ = images.write_bytes(bytes([0, 0, 8, 3, *[0, 0, 0, 2] * 3, *range(8)]))  # two of 2x2
+    ...     _ = labels.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 1]))
+    ...     read_idx_pair(images, labels).images.shape
+    (2, 1, 2, 2)
+    """
     x, y = read_idx(images), read_idx(labels)
     if x.ndim != 3 or y.ndim != 1 or len(x) != len(y):
         raise DataError(
@@ -78,6 +100,15 @@ def read_cifar_binary(paths: Sequence[str | Path], *, label_bytes: int = 1) -> I
 
     Raises:
         DataError: If a file is not a whole number of rows.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "data_batch_1.bin")
+        ...     _ = path.write_bytes(bytes([7, *[255] * 1024, *[0] * 2048]) * 2)  # two red trucks
+        ...     found = read_cifar_binary([path])
+        >>> found.labels, found.images[0, :, 0, 0]
+        (array([7, 7]), array([255,   0,   0], dtype=uint8))
     """
     raw = {str(path): file_bytes(Path(path)) for path in paths}
     return cifar_images(raw, label_bytes=label_bytes)
@@ -103,6 +134,14 @@ def read_keras_npz(path: str | Path) -> tuple[Images, Images]:
 
     Raises:
         DataError: If the file is missing, damaged, holds objects, or lacks an array.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     x, y = np.zeros((2, 32, 32, 3), np.uint8), np.array([[7], [1]])
+    ...     np.savez(f"{folder}/cifar10.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    ...     train, test = read_keras_npz(f"{folder}/cifar10.npz")
+    >>> train.images.shape, test.labels
+    ((2, 3, 32, 32), array([7, 1]))
     """
     try:
         with np.load(io.BytesIO(file_bytes(Path(path))), allow_pickle=False) as found:
@@ -127,6 +166,19 @@ def read_image_parquet(path: str | Path) -> Images:
 
     Raises:
         DataError: If the file or a column is missing, an image cannot be decoded, or sizes differ.
+
+    >>> import duckdb
+    >>> from PIL import Image
+    >>> from tempfile import TemporaryDirectory
+    >>> png = io.BytesIO()
+    >>> Image.new("RGB", (32, 32), "red").save(png, "png")
+    >>> with TemporaryDirectory() as folder, duckdb.connect() as db:
+    ...     path = f"{folder}/train.parquet"
+    ...     table = "select {'bytes': ?::blob} as img, 7 as label"
+    ...     _ = db.execute(f"copy ({table}) to '{path}' (format parquet)", [png.getvalue()])
+    ...     found = read_image_parquet(path)
+    >>> found.images[0, :, 0, 0], found.labels
+    (array([255,   0,   0], dtype=uint8), array([7]))
     """
     duckdb, image = need("duckdb", "lab"), need("PIL.Image", "lab")
     if not Path(path).is_file():

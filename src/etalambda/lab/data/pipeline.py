@@ -27,6 +27,13 @@ class Recipe:
         flip: Flip left and right with probability 1/2.
         cutout: Side of a square that is set to 0 after normalization; 0 for none.
         mixup: α of the Beta(α, α) law that mixes pairs of pictures; 0 for none.
+
+    Example:
+        >>> data = Pictures(torch.full((8, 1, 6, 6), 255, dtype=torch.uint8), torch.arange(8))
+        >>> data.mean, data.std = torch.zeros(1), torch.ones(1)
+        >>> x, _ = next(data.epoch(batch_size=8, seed=0, recipe=Recipe(pad=2, flip=True)))
+        >>> x.shape, bool(x.mean() < 1)  # of the old size; some of the padding was cropped in
+        (torch.Size([8, 1, 6, 6]), True)
     """
 
     pad: int = 0

@@ -14,7 +14,12 @@ END_OF_SENTENCE = "<eos>"
 
 
 class TextSplits(NamedTuple):
-    """Three pieces of text and the files they came from."""
+    """Three pieces of text and the files they came from.
+
+    >>> splits = TextSplits("mine", train="to be or not to be", valid="to", test="be", files=())
+    >>> tokens(splits, unit="characters").train[:5]
+    array([0, 1, 2, 3, 4])
+    """
 
     name: str
     train: str
@@ -24,7 +29,12 @@ class TextSplits(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Three pieces as int64 ids into one vocabulary, that of the training piece first."""
+    """Three pieces as int64 ids into one vocabulary, that of the training piece first.
+
+    >>> found = tokens(TextSplits("mine", "a b a", "b", "c", ()))
+    >>> found.vocabulary, [found.vocabulary[i] for i in found.train]
+    (['a', 'b', '<eos>', 'c'], ['a', 'b', 'a', '<eos>'])
+    """
 
     train: np.ndarray
     valid: np.ndarray
@@ -37,6 +47,13 @@ def read_ptb(folder: str | Path) -> TextSplits:
 
     Raises:
         DataError: If a file is missing, empty, or no UTF-8.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for part in ("train", "valid", "test"):
+    ...         _ = Path(folder, f"ptb.{part}.txt").write_text(" black monday \\n")
+    ...     words(read_ptb(folder).train)
+    ['black', 'monday', '<eos>']
     """
     paths = [Path(folder) / f"ptb.{part}.txt" for part in ("train", "valid", "test")]
     train, valid, test = map(text_of, paths)
@@ -48,6 +65,13 @@ def read_text(path: str | Path) -> TextSplits:
 
     Raises:
         DataError: If the file is missing, empty, or no UTF-8.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.txt").write_text("0123456789")
+    ...     found = read_text(Path(folder, "mine.txt"))
+    >>> found.train, found.valid, found.test
+    ('01234567', '8', '9')
     """
     text = text_of(Path(path))
     one, two = len(text) * 8 // 10, len(text) * 9 // 10

@@ -108,6 +108,12 @@ def chunk_size(
 
     A trial is counted as 12 copies of its weights (two moments, gradient, temporaries of the
     update) and 6 copies of its batch and of every layer's output.
+
+    >>> from etalambda.lab.models import MLP
+    >>> from etalambda.lab.tasks import Digits
+    >>> trials = [Trial(seed=seed, lr=0.1) for seed in range(8)]
+    >>> chunk_size(MLP, Digits().batches, trials)  # networks as small as these all fit
+    8
     """
     net = seeded(make, trials[0].seed)
     x = batches(trials[:1])(0)[0][0]

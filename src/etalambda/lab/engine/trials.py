@@ -32,6 +32,14 @@ class Trial:
     Raises:
         ValueError: For an lr or sphere that is not above 0, a negative weight_decay, an unknown
             entry or variant, a joint sphere without its multiple.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from etalambda.schedule import linear
+        >>> constant = Trial(seed=0, lr=0.1, weight_decay=5e-4)
+        >>> falling = replace(constant, rules={"weight_decay": linear(1000)})  # a pair
+        >>> falling.weight_decay * falling.rules["weight_decay"](500)
+        0.00025
     """
 
     seed: int
@@ -67,6 +75,17 @@ class Snapshot:
     a trial is frozen. ``predict`` gives the outputs, without dropout and with BatchNorm's running
     statistics: (N, ...), the same for all trials -> (T, N, ...); call it before asking for the next
     snapshot, it reads the weights of the moment.
+
+    >>> from etalambda.lab.engine import train
+    >>> from etalambda.lab.models import MLP
+    >>> from etalambda.lab.tasks import Digits
+    >>> task = Digits()
+    >>> trials = [Trial(seed=0, lr=0.1, weight_decay=w) for w in (0.0, 0.5)]
+    >>> start, end = train(MLP, task.batches, trials, optimizer="sgd", steps=20, every=20)
+    >>> end.step, end.K  # 20 · lr · weight_decay
+    (20, tensor([0.0000, 1.0000], dtype=torch.float64))
+    >>> bool(end.norm[1] < end.norm[0]), end.predict(task.x["val"]).argmax(-1).shape
+    (True, torch.Size([2, 400]))
     """
 
     trials: Sequence[Trial]

@@ -40,6 +40,18 @@ def mechanism(
 
     Raises:
         ValueError: If no row holds the panel.
+
+    Example:
+        >>> import torch
+        >>> from etalambda.diagnose import Monitor, Panel
+        >>> w = torch.nn.Parameter(torch.ones(4))
+        >>> optimizer = torch.optim.SGD([w], lr=0.1, weight_decay=0.01)
+        >>> monitor = Monitor(optimizer, panel=Panel())
+        >>> for _ in range(3):
+        ...     w.grad = torch.randn(4)
+        ...     optimizer.step()
+        >>> [axis.get_title("left") for axis in mechanism(monitor.rows).axes][:4]
+        ['lr and λ', 'ηλ, decay a step', '‖W‖', 'effective lr']
     """
     if not any(f"{panel}/lr/{group}" in row for row in rows):
         raise ValueError(

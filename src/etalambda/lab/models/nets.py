@@ -66,6 +66,10 @@ class Quadratic(nn.Module):
 
     Shape:
         ``x`` (B, 2) of integers in [0, p) gives (B, p).
+
+    Example:
+        >>> Quadratic(p=7)(torch.tensor([[2, 5], [6, 6]])).shape  # two sums modulo 7
+        torch.Size([2, 7])
     """
 
     def __init__(self, p: int = 31, width: int = 128) -> None:
@@ -120,6 +124,12 @@ class SmallCNN(nn.Module):
 
     Shape:
         ``x`` (B, 64), 8x8 images as rows, or (B, *shape), gives (B, classes).
+
+    Example:
+        >>> SmallCNN(4)(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+        >>> SmallCNN(4, shape=(3, 32, 32))(torch.zeros(5, 3, 32, 32)).shape
+        torch.Size([5, 10])
     """
 
     def __init__(

@@ -72,6 +72,17 @@ def freeze_for_scale_invariance(model: nn.Module) -> None:
 
     Raises:
         ValueError: If the model has no normalization, so that nothing would be scale invariant.
+
+    >>> first = nn.Linear(3, 8, bias=False)
+    >>> model = nn.Sequential(first, nn.LayerNorm(8, eps=0), nn.Linear(8, 2))
+    >>> freeze_for_scale_invariance(model)
+    >>> [name for name, p in model.named_parameters() if p.requires_grad]
+    ['0.weight']
+    >>> x = torch.ones(1, 3)
+    >>> before = model(x)
+    >>> _ = first.weight.data.mul_(100)
+    >>> torch.allclose(model(x), before, atol=1e-4)
+    True
     """
     modules = list(model.modules())
     if not any(isinstance(m, NORMS) for m in modules):
@@ -106,6 +117,14 @@ def initialize(model: nn.Module, kind: str, *, gain: float = 1.0) -> None:
 
     Raises:
         ValueError: If the kind is unknown.
+
+    >>> model = nn.Linear(400, 300)
+    >>> for kind in ("kaiming", "lecun", "x1000"):
+    ...     initialize(model, kind)
+    ...     print(f"{model.weight.std():.2g}")
+    0.071
+    0.05
+    71
     """
     if kind not in INITS:
         raise unknown("initialization", kind, INITS)

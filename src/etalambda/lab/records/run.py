@@ -34,6 +34,13 @@ class RunData:
     ``config`` as it was asked, ``env`` where it ran, ``tables`` name -> column -> array (the main
     table is ``metrics``; strings are objects), ``finished`` whether all of it is there, ``kind``
     which experiment it is.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_run(folder, {"lr": 0.1}, kind="mine") as run:
+    ...         run.add("epoch=0", metrics={"loss": [0.9]})
+    ...     found = read(folder)
+    >>> found.kind, found.config, found.finished, found.tables
+    ('mine', {'lr': 0.1}, False, {'metrics': {'loss': array([0.9])}})
     """
 
     config: dict[str, Any]
@@ -47,6 +54,15 @@ class Run:
     """A run folder open for writing; made by `open_run`.
 
     ``done`` holds the names of the parts that are recorded, those of earlier tries included.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_run(folder, {"lr": 0.1}, kind="mine") as run:
+    ...         for epoch in range(3):
+    ...             if f"epoch={epoch}" not in run.done:  # what an earlier try left is kept
+    ...                 run.add(f"epoch={epoch}", metrics={"loss": [1 / (epoch + 1)]})
+    ...         run.discard("epoch=2")
+    ...         print(sorted(run.done), run.finished)
+    ['epoch=0', 'epoch=1'] False
     """
 
     def __init__(self, folder: Path, env: dict[str, Any]) -> None:
@@ -200,6 +216,12 @@ def read(folder: str | Path) -> RunData:
 
     Raises:
         RecordError: If the folder holds no run.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_run(folder, {"lr": 0.1}, kind="mine") as run:
+    ...         run.add("epoch=0", metrics={"loss": [0.9]})
+    ...         print(read(folder).tables["metrics"]["loss"])  # while it is being written
+    [0.9]
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():

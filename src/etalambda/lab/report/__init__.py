@@ -36,6 +36,16 @@ def find_runs(places: Iterable[Path]) -> dict[Path, RunData]:
 
     Raises:
         ValueError: If a place does not exist, or none holds a run.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.records import open_run
+    >>> with TemporaryDirectory() as folder:
+    ...     for lr in (0.01, 0.1):
+    ...         with open_run(f"{folder}/lr={lr}", {"lr": lr}, kind="mine") as run:
+    ...             run.add("all", summary={"val_error": [lr], "test_error": [lr]})
+    ...             run.finish()
+    ...     [(place.name, run.config["lr"]) for place, run in find_runs([Path(folder)]).items()]
+    [('lr=0.01', 0.01), ('lr=0.1', 0.1)]
     """
     places = list(places)
     found: dict[Path, RunData] = {}
@@ -58,7 +68,19 @@ def _read_into(found: dict[Path, RunData], folder: Path) -> None:
 
 
 def build(runs: Mapping[Path, RunData], title: str = "What weight decay did") -> str:
-    """The page of these runs as text; a run that holds nothing yet says so in its place."""
+    """The page of these runs as text; a run that holds nothing yet says so in its place.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.records import open_run
+    >>> with TemporaryDirectory() as folder:
+    ...     for lr in (0.01, 0.1):
+    ...         with open_run(f"{folder}/lr={lr}", {"lr": lr}, kind="mine") as run:
+    ...             run.add("all", summary={"val_error": [lr], "test_error": [lr]})
+    ...             run.finish()
+    ...     page = build(find_runs([Path(folder)]), title="Mine")
+    >>> "2 runs that differ in lr" in page, "http://" in page or "https://" in page  # offline
+    (True, False)
+    """
     order = list(PARTS)
     known = {folder: run for folder, run in runs.items() if run.kind in order}
     drawn = set(registry.names())
@@ -100,7 +122,20 @@ def _section(run: RunData, name: str, folder: Path) -> Section:
 
 
 def write_pictures(runs: Mapping[Path, RunData], folder: Path) -> list[Path]:
-    """Every static figure of these runs as SVG and PDF, for papers; the files' paths."""
+    """Every static figure of these runs as SVG and PDF, for papers; the files' paths.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.records import open_run
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("sgd", "adamw"):
+    ...         config = {"optimizer": name, "lr": 0.1}
+    ...         with open_run(f"{folder}/{name}", config, kind="mine") as run:
+    ...             run.add("all", summary={"val_error": [0.5], "test_error": [0.6]})
+    ...             run.finish()
+    ...     made = write_pictures(find_runs([Path(folder)]), Path(folder, "pictures"))
+    >>> [path.name for path in made]
+    ['Runs-mine-arms.svg', 'Runs-mine-arms.pdf']
+    """
     made: dict[str, Any] = {}
     for place, run in runs.items():
         if run.kind in PARTS and run.tables:
@@ -117,6 +152,17 @@ def write_report(runs: Mapping[Path, RunData], path: Path) -> Path:
 
     Raises:
         RecordError: If the disk refuses.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.records import open_run
+    >>> with TemporaryDirectory() as folder:
+    ...     for lr in (0.01, 0.1):
+    ...         with open_run(f"{folder}/lr={lr}", {"lr": lr}, kind="mine") as run:
+    ...             run.add("all", summary={"val_error": [lr], "test_error": [lr]})
+    ...             run.finish()
+    ...     path = write_report(find_runs([Path(folder)]), Path(folder, "page.html"))
+    ...     path.name, path.stat().st_size > 1000
+    ('page.html', True)
     """
     try:
         return write_page(path, build(runs))

@@ -1,6 +1,7 @@
 """Reproduce: every figure of the papers as a command, with a verdict.
 
-How to add a figure: write one file, ``lab/figures/<paper>/<figure>.py``, with five things in it.
+How to add a figure: write one file, ``lab/figures/<paper>/<figure>.py``, with five things in it;
+the smallest one that has them all is ``lab/reproduce/example.py``.
 
 1. A frozen `Recipe` with the figure's numbers; one instance a scale. ``smoke`` takes at most 4
    seconds, with sizes of the same family; ``cpu`` about 3 minutes of one core at most and n >= 3;

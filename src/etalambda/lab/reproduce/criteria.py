@@ -63,23 +63,40 @@ class Criterion:
 
 
 def above(says: str, low: float) -> Criterion:
-    """The number must be at least ``low``."""
+    """The number must be at least ``low``.
+
+    >>> slower = above("steps without decay over steps with it", 2)
+    >>> slower.outcome(Interval(3.1, 2.4, 3.8, n=8)), slower.bounds
+    ('holds', 'at least 2')
+    """
     return Criterion(says, low=low)
 
 
 def below(says: str, high: float) -> Criterion:
-    """The number must be at most ``high``."""
+    """The number must be at most ``high``.
+
+    >>> below("largest error", 1e-9).outcome(Interval(3e-16, 3e-16, 3e-16, n=82))
+    'holds'
+    """
     return Criterion(says, high=high)
 
 
 def within(says: str, low: float, high: float) -> Criterion:
-    """The number must lie in [low, high]."""
+    """The number must lie in [low, high].
+
+    >>> within("slope", -1.2, -0.8).outcome(Interval(-1.0, -1.1, -0.9, n=2))  # too few seeds
+    'undecided'
+    """
     return Criterion(says, low, high)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One criterion beside what was found."""
+    """One criterion beside what was found.
+
+    >>> print(Finding("slope", within("the slope", -1.2, -0.8), Interval(-0.7, -0.75, -0.65, n=5)))
+    the slope: -0.7 (-0.75 to -0.65), n = 5; asked -1.2 to -0.8: fails
+    """
 
     name: str
     criterion: Criterion
@@ -102,7 +119,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run says about a figure's claim: every finding, and all of them together."""
+    """What a run says about a figure's claim: every finding, and all of them together.
+
+    >>> rule = above("gain", 0)
+    >>> sure = Finding("text", rule, Interval(2, 1, 3, n=4))
+    >>> unsure = Finding("images", rule, Interval(2, -1, 5, n=4))
+    >>> Verdict((sure,)).outcome, Verdict((sure, unsure)).outcome
+    ('holds', 'undecided')
+    """
 
     findings: tuple[Finding, ...]
 

@@ -24,6 +24,12 @@ class Recipe:
     Attributes:
         minutes: What it costs: of one core at smoke and cpu, of one large GPU at gpu and paper.
         departures: Where it leaves the paper, one line each; they are printed on the figure.
+
+    Example:
+        >>> from etalambda.lab.reproduce.example import Throws
+        >>> recipe = Throws(minutes=0.01, seeds=5, throws=100, departures=("a computer's coin",))
+        >>> recipe.config()  # one that only costs less, or says more, goes on with the same run
+        {'seeds': 5, 'throws': 100}
     """
 
     minutes: float
@@ -44,6 +50,12 @@ class Bench:
         data: Folder of real data sets, if the user gave one.
         folder: The run's folder; ``scratch`` below it is for checkpoints inside a part.
         tables: Everything recorded so far, by table; call it between two stages.
+
+    Example:
+        >>> from etalambda.lab.reproduce.example import COIN
+        >>> (stage,) = COIN.measure(COIN.recipe("smoke"), Bench(device="cpu"))
+        >>> stage["seed=0"](lambda share: None)["coins"]["heads"].shape
+        (1,)
     """
 
     device: str = "cpu"
@@ -78,6 +90,13 @@ class Figure:
 
     Raises:
         ValueError: If a scale is unknown or smoke is missing, or there is no criterion.
+
+    Example:
+        >>> from etalambda.lab.reproduce.example import COIN
+        >>> COIN.claim, COIN.criteria["heads"].bounds
+        ('A thrown coin shows heads half of the time.', '0.45 to 0.55')
+        >>> COIN.judge({"coins": {"heads": [0.7, 0.71, 0.69]}}).outcome
+        'fails'
     """
 
     name: str

@@ -25,7 +25,17 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """A figure at a scale after its run: the tables, what they say, and how they look."""
+    """A figure at a scale after its run: the tables, what they say, and how they look.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.reproduce.example import COIN
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = measure(COIN, "smoke", Path(folder))
+    ...     made = outcome(COIN, "smoke", Path(folder))
+    >>> made.verdict.outcome, len(made.tables["coins"]["heads"])
+    ('holds', 5)
+    >>> made.picture.savefig("coin.pdf")  # doctest: +SKIP
+    """
 
     figure: Figure
     scale: str
@@ -62,6 +72,15 @@ def measure(
 
     Raises:
         ConfigMismatch: If the folder holds a run of another recipe.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from etalambda.lab.reproduce.example import COIN
+        >>> with TemporaryDirectory() as folder:
+        ...     for minutes in (0, 1):  # the first slice ends before its first part: go on
+        ...         print(measure(COIN, "smoke", Path(folder), minutes=minutes))
+        False
+        True
     """
     recipe, folder = figure.recipe(scale), folder_of(figure, scale, out)
     deadline = time.monotonic() + 60 * minutes
@@ -101,6 +120,14 @@ def outcome(figure: Figure, scale: str, out: Path) -> Outcome:
 
     Raises:
         RecordError: If nothing was, or the run is not finished.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.reproduce.example import COIN
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = measure(COIN, "smoke", Path(folder))
+    ...     found = outcome(COIN, "smoke", Path(folder)).verdict.findings[0].found
+    >>> round(found.value, 2), found.n
+    (0.5, 5)
     """
     from etalambda.lab.records import RecordError
 
@@ -123,7 +150,18 @@ def concluded(figure: Figure, scale: str, folder: Path, tables: Tables) -> Outco
 
 
 def said(made: Outcome) -> list[str]:
-    """The verdict as lines of text."""
+    """The verdict as lines of text.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from etalambda.lab.reproduce.example import COIN
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = measure(COIN, "smoke", Path(folder))
+    ...     print(*said(outcome(COIN, "smoke", Path(folder))), sep="\\n")
+    example-coin (no paper's), smoke: HOLDS
+      paper: A thrown coin shows heads half of the time.
+      heads: share of heads: 0.496 (0.477 to 0.514), n = 5, sd 0.0146; asked 0.45 to 0.55: holds
+      departs: a computer throws the coin
+    """
     figure = made.figure
     head = f"{figure.name} ({figure.shows}), {made.scale}: {made.verdict.outcome.upper()}"
     departures = [f"  departs: {line}" for line in figure.recipe(made.scale).departures]

@@ -41,6 +41,13 @@ class Plan:
 
     Raises:
         ValueError: For an unknown sampler, or random and tpe without an axis or trials.
+
+    Example:
+        >>> from etalambda.lab.train import TrainConfig
+        >>> axes = (Axis("lr", (0.01, 0.1)), Axis("seed", (0, 1, 2)))
+        >>> plan = Plan("train", TrainConfig(steps=100), axes)
+        >>> len(plan.cells()), plan.seeds, Plan.from_json(plan.to_json()) == plan
+        (6, (0, 1, 2), True)
     """
 
     kind: str

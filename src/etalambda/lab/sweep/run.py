@@ -59,6 +59,16 @@ def run_sweep(
         ConfigMismatch: If the folder's sweep is of another experiment or config.
         ValueError: If a worker stopped by itself: why.
         KeyboardInterrupt: After the workers gave back what they had.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from etalambda.lab.sweep import Axis
+        >>> from etalambda.lab.train import TrainConfig
+        >>> plan = Plan("train", TrainConfig(steps=100), (Axis("lr", (0.01, 0.1)),))
+        >>> with TemporaryDirectory() as folder:  # fill the queue: workers may join from anywhere
+        ...     counts = run_sweep(plan, Path(folder), engine="none")
+        >>> counts.total, counts.waiting, counts.over
+        (2, 2, False)
     """
     out.mkdir(parents=True, exist_ok=True)
     url, name = storage or sqlite_url(out), study or out.resolve().name

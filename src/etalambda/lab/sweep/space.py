@@ -24,7 +24,13 @@ LONGEST = 120  # characters of a cell's name; file systems take 255
 
 @dataclass(frozen=True)
 class Axis:
-    """A field and its values, in the order they were given."""
+    """A field and its values, in the order they were given.
+
+    >>> from etalambda.lab.configs import MapConfig
+    >>> axes = [Axis("epochs", (10, 40)), Axis("model", ("mlp", "cnn"))]
+    >>> [cell.values for cell in grid_cells("map", MapConfig(), axes)][1]
+    {'epochs': 10, 'model': 'cnn'}
+    """
 
     field: str
     values: tuple[Any, ...]
@@ -32,7 +38,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration: its name (a folder's), what the sweep set, and the whole config."""
+    """One configuration: its name (a folder's), what the sweep set, and the whole config.
+
+    >>> from etalambda.lab.configs import MapConfig
+    >>> made = cell("map", MapConfig(), {"epochs": 10})
+    >>> made.name == f"epochs=10-{mark_of(made.name)}", made.config.epochs, made.config.model
+    (True, 10, 'mlp')
+    """
 
     name: str
     values: Mapping[str, Any]

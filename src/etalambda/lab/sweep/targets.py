@@ -18,7 +18,14 @@ from etalambda._common import unknown
 
 @dataclass(frozen=True)
 class Target:
-    """An experiment: places of its config class and its module, and the field that is minimized."""
+    """An experiment: places of its config class and its module, and the field that is minimized.
+
+    >>> found = target("clock")
+    >>> found.config_class().__name__, found.run().__module__, found.value
+    ('ClockConfig', 'etalambda.lab.experiments.clock', 'K95')
+    >>> found.run_many() is None  # a clock trains its own networks together
+    True
+    """
 
     config: str
     module: str

@@ -44,7 +44,14 @@ class Keep:
 
 @dataclass
 class Result:
-    """A finished run: ``metrics`` and ``summary`` as columns, the network, its whole weights."""
+    """A finished run: ``metrics`` and ``summary`` as columns, the network, its whole weights.
+
+    >>> result = fit(TrainConfig(steps=20, lr=0.1, weight_decay=0.01, lr_schedule="linear"))
+    >>> round(result.summary["K"][0], 3)  # Σ lr · weight_decay, times 10 for momentum 0.9
+    0.105
+    >>> result.model(torch.zeros(1, 64)).shape
+    torch.Size([1, 10])
+    """
 
     metrics: Table
     summary: Table

@@ -33,6 +33,18 @@ def run(
         progress: ``progress(done, total, text)``.
         every_steps: Steps between two checkpoints; 0 leaves it to the clock.
         every_seconds: Seconds between two checkpoints.
+
+    Example:
+        >>> from dataclasses import asdict
+        >>> from tempfile import TemporaryDirectory
+        >>> from etalambda.lab.records import open_run, read
+        >>> config = TrainConfig(steps=10)
+        >>> with TemporaryDirectory() as folder:
+        ...     with open_run(folder, asdict(config), kind="train") as record:
+        ...         run(config, record, progress=lambda done, total, text: None)
+        ...     found = read(folder)
+        >>> found.finished, found.tables["summary"]["steps"]
+        (True, array([10]))
     """
     rows = _Recorded(record)
     path = record.folder / CHECKPOINT

@@ -17,7 +17,13 @@ from etalambda.optim.functional._lists import (
 
 
 def adai_moments(grads: Tensors, state: State, beta2: Number) -> tuple[State, Tensors]:
-    """The new second moment, and v̂ of every tensor."""
+    """The new second moment, and v̂ of every tensor.
+
+    >>> state = dict(step=0, exp_avg_sq=[torch.zeros(2)])
+    >>> state, v_hats = adai_moments([torch.tensor([1.0, 2.0])], state, 0.99)
+    >>> v_hats  # the first v̂ is the first gradient, squared
+    [tensor([1., 4.])]
+    """
     squares = [beta2 * v + (1 - beta2) * (g * g) for v, g in zip(state["exp_avg_sq"], grads)]
     squares = like(squares, grads)
     new = dict(state, step=advance(state["step"]), exp_avg_sq=squares)
@@ -40,6 +46,14 @@ def adai_apply(
     """β1 = clip(1 - β0 v̂ / v̄, 0, 1 - ε), m ← β1 m + (1 - β1) g, θ ← kept θ - η m / (1 - Πβ1).
 
     Where v̄ = 0 every v̂ is its mean: v̂ / v̄ counts as 1.
+
+    >>> ones = [torch.ones(2)]
+    >>> state = dict(exp_avg=[torch.zeros(2)], beta1_prod=ones)
+    >>> v_hats = [torch.tensor([0.5, 1.5])]  # the second element is the noisier: less inertia
+    >>> options = dict(lr=0.1, beta0=0.1, eps=1e-3)
+    >>> _, state = adai_apply(ones, ones, state, v_hats, torch.tensor(1.0), **options)
+    >>> state["beta1_prod"]
+    [tensor([0.9500, 0.8500])]
     """
     safe = torch.where(v_mean > 0, v_mean, 1.0)
     shares = [torch.where(v_mean.to(v.device) > 0, v / safe.to(v.device), 1.0) for v in v_hats]
@@ -65,7 +79,14 @@ def adai(
     eps: float = 1e-3,
     weight_decay: Numbers = 0.0,
 ) -> Updated:
-    """Adai with L2 in the gradient (SWD-A4). ``betas`` are β0 and β2; ε bounds the inertia."""
+    """Adai with L2 in the gradient (SWD-A4). ``betas`` are β0 and β2; ε bounds the inertia.
+
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(2)], [torch.tensor([1.0, 2.0])]
+    >>> (moved,), _ = adai(w, g, init("adai", w), lr=0.1)
+    >>> moved  # the first step is SGD's: Adai adapts the inertia, not the lr
+    tensor([0.9000, 0.8000])
+    """
     decays = spread(weight_decay, len(params))
     grads = like([g + w * p for g, w, p in zip(grads, decays, params)], params)
     return adais(params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=0.0)
@@ -81,7 +102,14 @@ def adais(
     eps: float = 1e-3,
     weight_decay: Numbers = 5e-4,
 ) -> Updated:
-    """Adai with decoupled decay (SWD-A4), which is stable: Adai's effective lr is constant."""
+    """Adai with decoupled decay (SWD-A4), which is stable: Adai's effective lr is constant.
+
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(2)], [torch.zeros(2)]
+    >>> (moved,), _ = adais(w, g, init("adais", w), lr=0.1, weight_decay=0.5)
+    >>> moved  # no gradient: decay alone, 1 - 0.1 · 0.5
+    tensor([0.9500, 0.9500])
+    """
     count = len(params)
     kept = [1 - r * w for r, w in zip(spread(lr, count), spread(weight_decay, count))]
     state, v_hats = adai_moments(grads, state, betas[1])

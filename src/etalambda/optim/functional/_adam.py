@@ -18,7 +18,14 @@ from etalambda.optim.functional._lists import (
 def adam_moments(
     grads: Tensors, state: State, betas: tuple[Number, Number], amsgrad: bool = False
 ) -> tuple[State, Tensors]:
-    """The new moments, and v̂ of every tensor (of the running maximum with ``amsgrad``)."""
+    """The new moments, and v̂ of every tensor (of the running maximum with ``amsgrad``).
+
+    >>> from etalambda.optim.functional import init
+    >>> g = [torch.tensor([1.0, 3.0])]
+    >>> state, v_hats = adam_moments(g, init("adam", g), betas=(0.9, 0.999))
+    >>> state["exp_avg"], v_hats  # m has no bias correction yet, v̂ has
+    ([tensor([0.1000, 0.3000])], [tensor([1., 9.])])
+    """
     beta1, beta2 = betas
     new = dict(state, step=advance(state["step"]))
     new["exp_avg"] = like(
@@ -34,7 +41,11 @@ def adam_moments(
 
 
 def mean_of_all(tensors: Tensors) -> Tensor:
-    """The mean over all elements of all tensors, 0-d and at least in float32; 0 of nothing."""
+    """The mean over all elements of all tensors, 0-d and at least in float32; 0 of nothing.
+
+    >>> mean_of_all([torch.zeros(3), torch.ones(1)])  # of the elements, not of the tensors
+    tensor(0.2500, dtype=torch.float64)
+    """
     parts = [t.sum(dtype=torch.promote_types(t.dtype, torch.float32)) for t in tensors]
     count = sum(t.numel() for t in tensors)
     if not count:
@@ -44,7 +55,12 @@ def mean_of_all(tensors: Tensors) -> Tensor:
 
 
 def kept_fraction(v_mean: Tensor, lr: Number, weight_decay: Number, power: Number) -> Tensor:
-    """max(0, 1 - η λ v̄^(-p)), the share of each weight that AdamS keeps (11); 1 where v̄ = 0."""
+    """max(0, 1 - η λ v̄^(-p)), the share of each weight that AdamS keeps (11); 1 where v̄ = 0.
+
+    >>> v_mean = torch.tensor([0.0, 0.25, 4.0])
+    >>> kept_fraction(v_mean, 0.1, 0.5, power=0.5)  # larger gradients, weaker decay
+    tensor([1.0000, 0.9000, 0.9750])
+    """
     safe = torch.where(v_mean > 0, v_mean, 1.0)
     rate = torch.where(v_mean > 0, lr * weight_decay * safe**-power, 0.0)
     return (1 - rate).clamp_min(0)
@@ -60,7 +76,12 @@ def adam_apply(
     eps: Number,
     kept: Numbers = 1.0,
 ) -> Tensors:
-    """θ ← kept · θ - η m̂ / (√v̂ + ε), from moments that `adam_moments` has updated."""
+    """θ ← kept · θ - η m̂ / (√v̂ + ε), from moments that `adam_moments` has updated.
+
+    >>> state = dict(step=1, exp_avg=[torch.tensor([0.1])])  # the first m of the gradient 1
+    >>> adam_apply([torch.ones(1)], state, [torch.ones(1)], lr=0.1, beta1=0.9, eps=0.0, kept=0.5)
+    [tensor([0.4000])]
+    """
     count = len(params)
     lrs, shares, steps = spread(lr, count), spread(kept, count), spread(state["step"], count)
     moved = [
@@ -81,7 +102,14 @@ def adam(
     weight_decay: Numbers = 0.0,
     amsgrad: bool = False,
 ) -> Updated:
-    """Adam with L2 in the gradient (SWD-A1, SWD-A5). Equals ``torch.optim.Adam``."""
+    """Adam with L2 in the gradient (SWD-A1, SWD-A5). Equals ``torch.optim.Adam``.
+
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(2)], [torch.tensor([0.0, 1.0])]
+    >>> (moved,), _ = adam(w, g, init("adam", w), lr=0.1, weight_decay=1e-6)
+    >>> moved  # L2 that is the whole gradient becomes a step of full size, however small it is
+    tensor([0.9010, 0.9000])
+    """
     decays = spread(weight_decay, len(params))
     grads = [g + w * p for g, w, p in zip(grads, decays, params)]
     state, v_hats = adam_moments(grads, state, betas, amsgrad)
@@ -99,7 +127,14 @@ def adamw(
     weight_decay: Numbers = 1e-2,
     amsgrad: bool = False,
 ) -> Updated:
-    """Adam with decoupled decay (SWD-A1, SWD-A5). Equals ``torch.optim.AdamW``."""
+    """Adam with decoupled decay (SWD-A1, SWD-A5). Equals ``torch.optim.AdamW``.
+
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(2)], [torch.tensor([0.0, 1.0])]
+    >>> (moved,), _ = adamw(w, g, init("adamw", w), lr=0.1, weight_decay=0.5)
+    >>> moved  # the decay 0.1 · 0.5 is the same for both, whatever their gradients
+    tensor([0.9500, 0.8500])
+    """
     count = len(params)
     kept = [1 - r * w for r, w in zip(spread(lr, count), spread(weight_decay, count))]
     state, v_hats = adam_moments(grads, state, betas, amsgrad)
@@ -118,7 +153,14 @@ def adams(
     amsgrad: bool = False,
     power: Number = 0.5,
 ) -> Updated:
-    """Adam with stable decay (SWD-A2; with ``amsgrad`` SWD-A6): AdamW's decay over v̄^power."""
+    """Adam with stable decay (SWD-A2; with ``amsgrad`` SWD-A6): AdamW's decay over v̄^power.
+
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(2)], [torch.tensor([2.0, 2.0])]
+    >>> (moved,), _ = adams(w, g, init("adams", w), lr=0.1, weight_decay=0.5)
+    >>> moved  # v̄ = 4 halves the decay: 1 - 0.1 · 0.5 / 2, then the step of 0.1
+    tensor([0.8750, 0.8750])
+    """
     count = len(params)
     state, v_hats = adam_moments(grads, state, betas, amsgrad)
     v_mean = mean_of_all(v_hats)

@@ -49,7 +49,18 @@ def sgd(
     weight_decay: Numbers = 0.0,
     nesterov: bool = False,
 ) -> Updated:
-    """SGD with L2: the decay is part of the gradient (SWD-A7). Equals ``torch.optim.SGD``."""
+    """SGD with L2: the decay is part of the gradient (SWD-A7). Equals ``torch.optim.SGD``.
+
+    >>> import torch
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(1)], [torch.zeros(1)]
+    >>> state = init("sgd", w)
+    >>> for _ in range(2):  # momentum carries L2 too: the second step decays almost twice as much
+    ...     w, state = sgd(w, g, state, lr=0.1, momentum=0.9, weight_decay=0.1)
+    ...     print(round(w[0].item(), 4))
+    0.99
+    0.9711
+    """
     decays = spread(weight_decay, len(params))
     grads = [g + w * p for g, w, p in zip(grads, decays, params)]
     return sgdw(
@@ -72,6 +83,16 @@ def sgdw(
     """SGD with decoupled decay (SWD-A7): θ keeps the share 1 - lr · weight_decay a step.
 
     ``decay_factor`` multiplies the decay; `sgds` is this rule with its own factor.
+
+    >>> import torch
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(1)], [torch.zeros(1)]
+    >>> state = init("sgdw", w)
+    >>> for _ in range(2):  # decoupled: momentum leaves the decay alone
+    ...     w, state = sgdw(w, g, state, lr=0.1, momentum=0.9, weight_decay=0.1)
+    ...     print(round(w[0].item(), 4))
+    0.99
+    0.9801
     """
     count = len(params)
     lrs, decays = spread(lr, count), spread(weight_decay, count)
@@ -97,6 +118,11 @@ def sgds_factor(
     """β3 / (1 - β1), the decay of SGDS in units of lr · weight_decay (E22); 1 without momentum.
 
     With ``bias_corrected`` it is E22's exact β3 (1 - β1^t) / (1 - β1), t the number of this step.
+
+    >>> round(sgds_factor(1, momentum=0.9, dampening=0.0), 9)  # as far as SGD moves
+    10.0
+    >>> round(sgds_factor(1, momentum=0.9, dampening=0.0, bias_corrected=True), 9)  # at first
+    1.0
     """
     if not isinstance(momentum, Tensor) and momentum == 0:
         return 1.0  # then torch's SGD does not dampen the gradient either
@@ -116,7 +142,16 @@ def sgds(
     nesterov: bool = False,
     bias_corrected: bool = False,
 ) -> Updated:
-    """SGD with stable decay (SWD-A8): decoupled, in proportion to the step that momentum makes."""
+    """SGD with stable decay (SWD-A8): decoupled, in proportion to the step that momentum makes.
+
+    >>> import torch
+    >>> from etalambda.optim.functional import init
+    >>> w, g = [torch.ones(1)], [torch.zeros(1)]
+    >>> options = dict(lr=0.1, momentum=0.9, weight_decay=0.1)
+    >>> (moved,), _ = sgds(w, g, init("sgds", w), **options)
+    >>> moved  # ten times the decay of `sgdw`, at once
+    tensor([0.9000])
+    """
     steps = spread(advance(state["step"]), len(params))
     factors = [sgds_factor(s, momentum, dampening, bias_corrected) for s in steps]
     options = dict(lr=lr, momentum=momentum, dampening=dampening, nesterov=nesterov)
