@@ -24,7 +24,7 @@ def assert_same(together, alones, task_inputs, tolerance=1e-10):
     outputs = torch.cat([s.predict(task_inputs) for s in together])
     expected = torch.cat([s.predict(task_inputs) for s in alones])
     torch.testing.assert_close(outputs, expected, rtol=tolerance, atol=tolerance)
-    for name in ("loss", "K", "norm"):
+    for name in ("loss", "K", "norm", "gradient_norm"):
         ours = torch.cat([getattr(s, name) for s in together])
         theirs = torch.cat([getattr(s, name) for s in alones])
         torch.testing.assert_close(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from etalambda.lab.engine import Trial, chunk_size, train
+from etalambda.lab.engine import CAUTIOUS, Trial, chunk_size, everything, matrices, train
 from etalambda.lab.models import MLP, Quadratic, SmallCNN, SmallResNet, Stacked
 from etalambda.lab.models.gpt import GPT
 from etalambda.lab.models.zoo import freeze_for_scale_invariance
@@ -70,13 +70,13 @@ def test_a_language_model_whose_gains_do_not_decay_equals_one_by_one(optimizer):
     tokens = torch.randint(0, 11, (40, 9), generator=torch.Generator().manual_seed(0))
     task = Passes(tokens[:, :-1], tokens[:, 1:], passes=2, batch_size=4)
     trials = [Trial(seed=s, lr=1e-2, weight_decay=w) for s, w in ((0, 0.3), (1, 1.0))]
-    options = dict(optimizer=optimizer, matrices_only=True, steps=task.steps, every=task.steps)
+    options = dict(optimizer=optimizer, classes=matrices, steps=task.steps, every=task.steps)
     make = lambda: GPT(11, width=8, depth=1, heads=2, context=8)
     with sdpa_kernel(SDPBackend.MATH):
         together = finals(make, task, trials, **options)
         assert_same(together, alone(make, task, trials, **options), task.x)
-        everything = finals(make, task, trials, **options | dict(matrices_only=False))
-    assert not torch.allclose(everything[0].norm, together[0].norm, rtol=1e-6)
+        unsorted = finals(make, task, trials, **options | dict(classes=everything))
+    assert not torch.allclose(unsorted[0].norm, together[0].norm, rtol=1e-6)
 
 
 def test_frozen_tensors_stay_and_scale_invariant_networks_equal_one_by_one(digits):
@@ -156,6 +156,8 @@ def test_seeds_decide_weights_and_order_alone(digits):
         (dict(sphere=-1.0), "sphere must be"),
         (dict(two_step="absolute"), "unknown two_step 'absolute'; did you mean"),
         (dict(rules={"momentum": cosine(3)}), "unknown entry 'momentum'"),
+        (dict(decays={"head": -1.0}), r"decays\['head'\] must be"),
+        (dict(decays={"lr": 1.0}), r"decays names \['lr'\], which the trial has already"),
     ],
 )
 def test_bad_trials_are_named(change, message):
@@ -170,6 +172,11 @@ def test_bad_trials_are_named(change, message):
         (dict(steps=0), "steps must be at least 1"),
         (dict(every=0), "every must be at least 1"),
         (dict(optimizer="sdg"), "unknown optimizer 'sdg'; did you mean 'sgd'"),
+        (dict(mask=CAUTIOUS), "mask needs decay of its own, and 'sgd' has it in the gradient"),
+        (
+            dict(mask=CAUTIOUS, optimizer="sgdw", trials=[Trial(0, 0.1, two_step="abs")]),
+            "mask and two_step do not go together",
+        ),
     ],
 )
 def test_bad_runs_are_named(digits, change, message):

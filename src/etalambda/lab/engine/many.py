@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from etalambda.lab.engine.masks import Mask, decayed, share
 from etalambda.lab.engine.schedules import Schedules, second_steps
-from etalambda.lab.engine.trials import Feed, Loss, Snapshot, Trial
+from etalambda.lab.engine.trials import Classes, Feed, Loss, Snapshot, Trial, everything
 from etalambda.lab.models.stacked import Stacked
 from etalambda.optim import functional
 from etalambda.theory import budget
@@ -34,7 +35,8 @@ class Many:
         loss: (outputs, targets) -> (T,).
         optimizer: A name of `etalambda.optim.functional.RULES`.
         steps: Updates of the run.
-        matrices_only: Leave tensors of fewer than two dimensions out of the decay.
+        classes: Whose weight decay each tensor takes.
+        mask: Which entries decay; None is all.
         hyper: What else the rule takes: ``momentum``, ``betas``, ...
     """
 
@@ -46,11 +48,12 @@ class Many:
         loss: Loss,
         optimizer: str,
         steps: int,
-        matrices_only: bool = False,
+        classes: Classes = everything,
+        mask: Mask | None = None,
         **hyper: Any,
     ) -> None:
         self.nets, self.trials, self.feed, self.loss_of = nets, trials, feed, loss
-        self.optimizer, self.hyper = optimizer, hyper
+        self.optimizer, self.hyper, self.mask = optimizer, hyper, mask
         self.form = budget.form(optimizer)
         self.schedules = Schedules(trials, steps)
         self.second = second_steps(trials, self.schedules.weight_decay)
@@ -60,8 +63,9 @@ class Many:
         self.state = functional.init(optimizer, nets.params)
         if self.second is not None:  # two updates a step for some: a count for each trial
             self.state["step"] = self.state["step"].expand(len(trials)).clone()
-        decayed = [p.dim() > 2 or not matrices_only for p in nets.params]  # dim 0 is the trial
-        self.update = _vmapped(functional.RULES[optimizer], self.state, decayed, hyper)
+        self.classes = [classes(name, p[0]) for name, p in zip(nets.names, nets.params)]
+        self.gradients = [p.new_full((len(p), 1), float("nan")) for p in self._own(nets.params)]
+        self.update = _vmapped(functional.RULES[optimizer], self.state, self.classes, hyper)
 
     def _place(self, like: Tensor) -> None:
         """What is kept a trial: alive and loss beside the weights, K on the CPU in float64."""
@@ -82,12 +86,12 @@ class Many:
 
     def step(self, step: int) -> None:
         """One update of every living trial; two where the trial asks for an M step."""
-        lr, weight_decay = self.schedules.lr[step], self.schedules.weight_decay[step]
+        lr = self.schedules.lr[step]
         x, y = self.feed(step)
-        outputs = self._move(x, y, lr, weight_decay)
+        outputs = self._move(step, x, y, lr)
         if self.second is not None:
             with_m = torch.tensor([trial.two_step is not None for trial in self.trials])
-            self._move(x, y, lr * self.second[step], weight_decay, with_m)
+            self._move(step, x, y, lr * self.second[step], with_m)
         self.nets.params = self._projected(self.nets.params)
         if self.schedules.has_memory:
             losses, alive = self.losses.tolist(), self.alive.tolist()
@@ -98,12 +102,7 @@ class Many:
             self.schedules.see(step, signals, alive)
 
     def _move(
-        self,
-        x: Tensor,
-        y: Tensor,
-        lr: Tensor,
-        weight_decay: Tensor,
-        only: Tensor | None = None,
+        self, step: int, x: Tensor, y: Tensor, lr: Tensor, only: Tensor | None = None
     ) -> Tensor:
         """One gradient and one update, of all trials or those in ``only``; the outputs before."""
         params, buffers = self.nets.params, self.nets.buffers
@@ -113,9 +112,18 @@ class Many:
         outputs = self.nets(leaves, x)
         losses = self.loss_of(outputs, y)
         grads = list(torch.autograd.grad(losses.sum(), leaves))
+        if only is None:
+            self.gradients = self._own(grads)
         moving = self._moving(losses.detach(), only)
-        rates = lr.to(params[0]), weight_decay.to(params[0])
-        new, state = self.update(params, grads, self.state, *rates)
+        decays = self.schedules.decays(step)
+        rate = lr * decays["weight_decay"]
+        lr, decays = lr.to(params[0]), {name: each.to(params[0]) for name, each in decays.items()}
+        new, state = self.update(params, grads, self.state, lr, {} if self.mask else decays)
+        if self.mask is not None:
+            rate = rate * share(self._own(params), self._own(new))
+            rates = [lr * decays[name] if name in decays else None for name in self.classes]
+            seeds = [trial.seed for trial in self.trials]
+            new = decayed(self.mask, params, new, rates, seeds, step)
         if moving is not None:
             new = _where(moving, new, params)
             state = {n: _where(moving, state[n], self.state[n]) for n in state}
@@ -123,9 +131,13 @@ class Many:
             self.nets.buffers = {n: _where(moving, now[n], old) for n, old in buffers.items()}
         self.nets.params = new
         self.state = self.state | {"step": self.state["step"] + 1} | state
-        rate = lr * weight_decay * self._gain()
+        rate = rate * self._gain()
         self.spent += rate if moving is None else torch.where(moving.cpu(), rate, 0.0)
         return outputs.detach()
+
+    def _own(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Those of a list over all tensors that take the trials' ``weight_decay``."""
+        return [t for t, name in zip(tensors, self.classes) if name == "weight_decay"]
 
     def _moving(self, losses: Tensor, only: Tensor | None) -> Tensor | None:
         """Which trials this update moves, None for all; trials with a broken loss die here."""
@@ -183,6 +195,7 @@ class Many:
             K=self.spent.clone(),
             loss=self.losses.double().cpu(),
             norm=squares.sqrt().cpu(),
+            gradient_norm=_norms(self.gradients).double().cpu(),
             alive=self.alive.cpu(),
             predict=self._predict,
         )
@@ -195,14 +208,18 @@ class Many:
 
 
 def _vmapped(
-    rule: Callable[..., Any], state: dict[str, Any], decayed: list[bool], hyper: dict[str, Any]
+    rule: Callable[..., Any], state: dict[str, Any], classes: list[str], hyper: dict[str, Any]
 ) -> Any:
-    """The rule with a trial dimension before everything but a ``step`` that all trials share."""
+    """The rule with a trial dimension before everything but a ``step`` that all trials share.
+
+    It takes the weight decay of every class by name; a class that is not there does not decay.
+    """
     shared = {"step"} if state["step"].dim() == 0 else set()
     dims = {name: None if name in shared else 0 for name in state}
 
-    def one(params: Any, grads: Any, state: Any, lr: Tensor, weight_decay: Tensor) -> Any:
-        decay = weight_decay if all(decayed) else [weight_decay * there for there in decayed]
+    def one(params: Any, grads: Any, state: Any, lr: Tensor, decays: dict[str, Tensor]) -> Any:
+        each: Any = [decays.get(name, 0.0) for name in classes]
+        decay = each[0] if len(set(classes)) == 1 else each
         params, new = rule(params, grads, state, lr=lr, weight_decay=decay, **hyper)
         return params, {name: new[name] for name in new if name not in shared}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from etalambda import optim
 from etalambda._common import unknown
 from etalambda.diagnose.decay import decay_form, v_mean
 from etalambda.lab.engine.many import _error
+from etalambda.lab.engine.masks import Mask, share
 from etalambda.lab.engine.schedules import Schedules, second_steps
-from etalambda.lab.engine.trials import Feed, Loss, Snapshot, Trial
+from etalambda.lab.engine.trials import Classes, Feed, Loss, Snapshot, Trial, everything
 from etalambda.theory import budget
 
 CLASSES: dict[str, Callable[..., Optimizer]] = {
@@ -55,13 +56,15 @@ class One:
         loss: Loss,
         optimizer: str,
         steps: int,
-        matrices_only: bool = False,
+        classes: Classes = everything,
+        mask: Mask | None = None,
         **hyper: Any,
     ) -> None:
         self.net, self.trial, self.feed, self.loss_of = net, trial, feed, loss
         self.schedules = Schedules([trial], steps)
         self.second = second_steps([trial], self.schedules.weight_decay)
-        self.params = [p for p in net.parameters() if p.requires_grad]
+        named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        self.params = list(named.values())
         whole, each = [self.params], [[p] for p in self.params if p.dim() > 1]
         self.spheres = [] if trial.sphere is None else whole if trial.joint else each
         self.radii = [_norm(tensors) * (trial.sphere or 1) for tensors in self.spheres]
@@ -69,13 +72,17 @@ class One:
         make = optimizer_class(optimizer)
         if self.spheres:  # one-pass forms of an update want weights that nobody else writes
             hyper = hyper | dict(foreach=False)
-        exempt = [p for p in self.params if matrices_only and p.dim() < 2]
-        decayed = [p for p in self.params if not matrices_only or p.dim() > 1]
-        groups = [dict(params=decayed), dict(params=exempt, weight_decay=0.0)]
-        self.optimizer = make(
-            groups if exempt else decayed, lr=trial.lr, weight_decay=trial.weight_decay, **hyper
-        )
+        parts: dict[str, list[nn.Parameter]] = {"weight_decay": []}
+        for name, p in named.items():
+            parts.setdefault(classes(name, p), []).append(p)
+        self.classes = list(parts)
+        self.optimizer = make([dict(params=part) for part in parts.values()], lr=trial.lr, **hyper)
         self.form = decay_form(self.optimizer, self.optimizer.param_groups[0])
+        self.own, self.gradients = parts["weight_decay"], []
+        self.share = 1.0  # of the entries, that decays
+        if mask is not None:
+            self._watch()  # before the mask's hook: the step that it sees has no decay yet
+            mask.hook(self.optimizer, trial.seed, self.params)
         self.spent, self.loss, self.alive = 0.0, float("nan"), True
 
     def run(self, every: int) -> Iterator[Snapshot]:
@@ -102,22 +109,36 @@ class One:
     def _move(
         self, step: int, x: Tensor, y: Tensor, scale: float = 1.0, first: bool = True
     ) -> Tensor:
-        group = self.optimizer.param_groups[0]
-        for each in self.optimizer.param_groups:
+        decays = self.schedules.decays(step)
+        for name, each in zip(self.classes, self.optimizer.param_groups):
             each["lr"] = float(self.schedules.lr[step]) * scale
-        group["weight_decay"] = float(self.schedules.weight_decay[step])
+            each["weight_decay"] = float(decays[name]) if name in decays else 0.0
+        group = self.optimizer.param_groups[0]
         self.optimizer.zero_grad()
         outputs = self.net(x)
         loss = self.loss_of(outputs[None], y[None])[0]
         loss.backward()
         value = float(loss.detach())
         if first:
-            self.loss = value
+            self.loss, self.gradients = value, [p.grad for p in self.own if p.grad is not None]
         self.alive = self.alive and value - value == 0  # False for NaN and infinity
         if self.alive:
             self.optimizer.step()
-            self.spent += group["lr"] * group["weight_decay"] * self._gain()
+            self.spent += group["lr"] * group["weight_decay"] * self._gain() * self.share
         return outputs.detach()
+
+    def _watch(self) -> None:
+        """Note at every step which share of the entries the mask's K counts."""
+        start: list[Tensor] = []
+
+        def before(*_: Any) -> None:
+            start[:] = [p.detach().clone()[None] for p in self.own]
+
+        def after(*_: Any) -> None:
+            self.share = float(share(start, [p.detach()[None] for p in self.own]))
+
+        self.optimizer.register_step_pre_hook(before)
+        self.optimizer.register_step_post_hook(after)
 
     def _gain(self) -> float:
         mean = v_mean(self.optimizer) if self.form == "stable" else None
@@ -143,6 +164,7 @@ class One:
             K=torch.tensor([self.spent], dtype=torch.float64),
             loss=torch.tensor([self.loss], dtype=torch.float64),
             norm=torch.as_tensor(squares).sqrt().reshape(1).cpu(),
+            gradient_norm=torch.tensor([_norm(self.gradients)], dtype=torch.float64),
             alive=torch.tensor([self.alive]),
             predict=self._predict,
         )
@@ -155,6 +177,8 @@ class One:
         return outputs[None]
 
 
-def _norm(tensors: list[nn.Parameter]) -> float:
-    """The joint norm of the tensors."""
+def _norm(tensors: Sequence[Tensor]) -> float:
+    """The joint norm of the tensors; NaN of none."""
+    if not tensors:
+        return float("nan")
     return float(torch.stack([t.detach().norm() for t in tensors]).norm())

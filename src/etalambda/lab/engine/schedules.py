@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etalambda.lab.engine.trials import Trial
+from etalambda.lab.engine.trials import ENTRIES, Trial
 from etalambda.schedule.rule import Memory, Seen, as_number, start_of
 
-ENTRIES = ("lr", "weight_decay")
 Signals = Mapping[str, Callable[[int], float]]
 
 
 class Schedules:
-    """Tables of lr and weight_decay, (steps, T) float64, and the states of rules with memory.
+    """Tables of lr, of weight_decay and of every other class's decay, (steps, T) float64 by name,
+    and the states of rules with memory.
 
     Args:
         trials: Whose rules to follow.
@@ -30,19 +30,23 @@ class Schedules:
 
     def __init__(self, trials: Sequence[Trial], steps: int) -> None:
         self.trials = trials
-        self.lr = torch.empty(steps, len(trials), dtype=torch.float64)
-        self.weight_decay = torch.empty_like(self.lr)
+        classes = dict.fromkeys(name for trial in trials for name in trial.decays)
+        self.tables = {
+            entry: torch.empty(steps, len(trials), dtype=torch.float64)
+            for entry in (*ENTRIES, *classes)  # lr first: rules for decay may read it
+        }
+        self.lr, self.weight_decay = self.tables["lr"], self.tables["weight_decay"]
         self._states: dict[tuple[str, int], Any] = {}
         known: dict[int, Tensor] = {}
-        for entry in ENTRIES:  # lr first: rules for weight_decay may read it
+        for entry in self.tables:
             for row, trial in enumerate(trials):
                 self._plan(entry, row, trial, known)
         self.has_memory = bool(self._states)
 
     def _plan(self, entry: str, row: int, trial: Trial, known: dict[int, Tensor]) -> None:
         """Fill one column: all of it, or up to what a rule with memory says before it saw."""
-        base, rule = getattr(trial, entry), trial.rules.get(entry)
-        column = getattr(self, entry)[:, row]
+        base, rule = trial.base(entry), trial.rules.get(entry)
+        column = self.tables[entry][:, row]
         if rule is None:
             column.fill_(base)
         elif isinstance(rule, Memory):
@@ -53,6 +57,10 @@ class Schedules:
                 factors = [float(rule(step)) for step in range(len(column))]
                 known[id(rule)] = torch.tensor(factors, dtype=torch.float64)
             column.copy_(base * known[id(rule)])
+
+    def decays(self, step: int) -> dict[str, Tensor]:
+        """The weight decay of every class at a step, (T,) each."""
+        return {entry: table[step] for entry, table in self.tables.items() if entry != "lr"}
 
     def see(self, step: int, signals: Signals, alive: Sequence[bool]) -> None:
         """Tell the rules with memory what step ``step`` showed: name -> function of the row."""
@@ -65,7 +73,7 @@ class Schedules:
             assert isinstance(rule, Memory)
             seen = self._seen(rule, entry, row, step, signals)
             factor, self._states[entry, row] = rule.update(state, seen)
-            getattr(self, entry)[step + 1 :, row] = getattr(self.trials[row], entry) * factor
+            self.tables[entry][step + 1 :, row] = self.trials[row].base(entry) * factor
 
     def _seen(self, rule: Memory, entry: str, row: int, step: int, signals: Signals) -> Seen:
         """The numbers of one trial at the tick after ``step``."""
@@ -73,11 +81,11 @@ class Schedules:
 
         def fetch(name: str) -> float:
             if name in ENTRIES:
-                return float(getattr(self, name)[tick, row])
+                return float(self.tables[name][tick, row])
             if name == "peak_lr":
                 return float(self.lr[:, row].max())
             if name in ("initial", "step"):
-                return float(getattr(trial, entry)) if name == "initial" else tick
+                return float(trial.base(entry)) if name == "initial" else tick
             if name not in signals:
                 raise ValueError(f"{rule!r} reads {name!r}, which the lab does not measure")
             return as_number(name, signals[name](row))

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 
 from etalambda._common import unknown
 from etalambda.lab.engine.many import Many
+from etalambda.lab.engine.masks import Mask
 from etalambda.lab.engine.one import One
-from etalambda.lab.engine.trials import Batches, Loss, Snapshot, Trial
+from etalambda.lab.engine.trials import Batches, Classes, Loss, Snapshot, Trial, everything
 from etalambda.lab.models.stacked import Stacked, seeded
 from etalambda.optim import functional
+from etalambda.theory import budget
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -40,7 +42,8 @@ def train(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     chunk: int | None = None,
-    matrices_only: bool = False,
+    classes: Classes = everything,
+    mask: Mask | None = None,
     **hyper: Any,
 ) -> Iterator[Snapshot]:
     """Train every trial for ``steps`` steps, all together; alone, a trial takes its own optimizer.
@@ -57,15 +60,18 @@ def train(
         chunk: How many to train together; None is as many as a quarter of the free memory holds.
             1 is one after the other, which is faster where a layer has no fast path for many, as
             attention on a CPU.
-        matrices_only: Leave biases, gains and other tensors of one dimension out of the decay; K
-            is then that of the matrices.
+        classes: Name and tensor of a parameter -> whose weight decay it takes: ``weight_decay``,
+            a name in a trial's ``decays``, or any other for none. `matrices` leaves out biases and
+            gains. K and gradient_norm are those of the tensors that take ``weight_decay``.
+        mask: Which entries decay: `CAUTIOUS`, or `AT_RANDOM` as its control. None is all.
         hyper: What else the optimizer takes, by torch's names: ``momentum``, ``betas``, ``eps``.
 
     Yields:
         Snapshots of each chunk in turn: before its first step, every ``every`` steps, at its end.
 
     Raises:
-        ValueError: For no trials, steps or every below 1, an unknown optimizer.
+        ValueError: For no trials, steps or every below 1, an unknown optimizer, a mask where decay
+            is not decoupled or a trial has a second step.
 
     Example:
         >>> x, y = torch.randn(1, 8, 3), torch.zeros(1, 8, dtype=torch.long)
@@ -85,17 +91,29 @@ def train(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if optimizer not in functional.RULES:
         raise unknown("optimizer", optimizer, functional.RULES)
+    if mask is not None:
+        _check_maskable(optimizer, trials)
     where: dict[str, Any] = dict(device=device, dtype=dtype)
     size = 1 if len(trials) == 1 else chunk or chunk_size(make, batches, trials, device)
     for start in range(0, len(trials), size):
         part = trials[start : start + size]
-        about = (part, batches(part), loss, optimizer, steps, matrices_only)
+        about = (part, batches(part), loss, optimizer, steps, classes, mask)
         if size == 1:
             net = seeded(make, part[0].seed).to(**where)
             yield from One(net, part[0], *about[1:], **hyper).run(every)
         else:
             nets = Stacked.build(make, [trial.seed for trial in part], **where)
             yield from Many(nets, *about, **hyper).run(every)
+
+
+def _check_maskable(optimizer: str, trials: Sequence[Trial]) -> None:
+    if budget.form(optimizer) != "plain":
+        raise ValueError(
+            f"mask needs decay of its own, and {optimizer!r} has it in the gradient or scaled; "
+            "take adamw or sgdw"
+        )
+    if any(trial.two_step is not None for trial in trials):
+        raise ValueError("mask and two_step do not go together: a mask is drawn once a step")
 
 
 def chunk_size(

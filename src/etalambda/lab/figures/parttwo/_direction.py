@@ -20,7 +20,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from etalambda.lab.engine import Snapshot, Trial, train
+from etalambda.lab.engine import Snapshot, Trial, matrices, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables, columns
 from etalambda.lab.figures.parttwo._courses import COURSES, Course
@@ -175,7 +175,7 @@ class _Plan:
                     every=max(1, task.steps // 100),
                     device=bench.device,
                     chunk=self.world.chunk,
-                    matrices_only=True,
+                    classes=matrices,
                     **self.world.hyper,
                 ):
                     share = seen.step / task.steps * len(seen.trials)
