@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from etalambda.lab.engine import Trial
-from etalambda.lab.figures.parttwo._conditions import CONDITIONS, PLANS, feed_of
-from etalambda.lab.figures.parttwo.clock import bounds, ratio, resampled, spread
+from etalambda.lab.figures.parttwo import clock_more
+from etalambda.lab.figures.parttwo._clock import bounds, ratio, resampled, spread
+from etalambda.lab.figures.parttwo._clock_runs import PLANS, clock_job
+from etalambda.lab.figures.parttwo._conditions import CONDITIONS, FewDigits, feed_of
 from etalambda.lab.tasks import Modular
 
 TASK = Modular(p=7)
@@ -35,6 +37,47 @@ def test_half_batches_are_the_two_halves_of_a_pass():
     assert torch.equal(sums, pairs.sum(-1) % TASK.p)
     assert torch.equal(pairs[0], pairs[2])
     assert not torch.equal(pairs, feed(6)[0])
+
+
+def test_few_digits_train_on_the_seed_s_images_and_test_on_the_rest():
+    setting = FewDigits(images=100).setting("cpu")
+    x, y = setting.batches(TRIALS)(0)
+    assert x.shape == (3, 100, 64)
+    assert torch.equal(x[0], x[2])
+    assert not torch.equal(x[0], x[1])
+    named = torch.nn.functional.one_hot(y, 10)
+    outputs = torch.zeros(3, len(setting.inputs), 10)
+    for row, (images, labels) in enumerate(zip(x, named)):
+        for image, label in zip(images, labels):
+            outputs[row, (setting.inputs == image).all(1)] = label.float()
+    train, test = setting.accuracy(outputs, [trial.seed for trial in TRIALS])
+    assert train.tolist() == [1.0] * 3
+    assert test.max() < 0.15  # argmax of nothing is class 0, a tenth of the images
+
+
+def test_few_digits_start_from_larger_weights():
+    nets = [FewDigits(scale=scale).setting("cpu") for scale in (1.0, 6.0)]
+    torch.manual_seed(0)
+    usual = nets[0].make()
+    torch.manual_seed(0)
+    large = nets[1].make()
+    for one, other in zip(usual.parameters(), large.parameters()):
+        torch.testing.assert_close(6 * one, other)
+
+
+@pytest.mark.parametrize("name", ["base", "Muon"])
+def test_a_job_stops_at_arrival_and_has_a_row_a_network(name):
+    condition = replace(clock_more.CONDITIONS[name], there=0.0)
+    said = []
+    found = clock_job(name, condition, ("constant 1", "down"), (0, 1), 40, "cpu")(said.append)
+    rows = found["arrivals"]
+    assert list(zip(rows["plan"], rows["seed"])) == [
+        ("constant 1", 0), ("constant 1", 1), ("down", 0), ("down", 1)
+    ]  # fmt: skip
+    assert rows["arrived"].all()
+    assert rows["step"].tolist() == [0] * 4
+    assert said == sorted(said)
+    assert said[-1] < 1
 
 
 def arrivals(late: bool) -> dict[str, np.ndarray]:

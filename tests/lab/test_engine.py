@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from etalambda.lab.engine import CAUTIOUS, Trial, chunk_size, everything, matrices, train
 from etalambda.lab.models import MLP, Quadratic, SmallCNN, SmallResNet, Stacked
 from etalambda.lab.models.gpt import GPT
+from etalambda.lab.models.stacked import seeded
 from etalambda.lab.models.zoo import freeze_for_scale_invariance
 from etalambda.lab.tasks import Modular, Passes
 from etalambda.schedule import MatchedAnnealing, cosine, linear
@@ -54,6 +55,27 @@ def test_many_equal_one_by_one_in_float64(digits, optimizer):
     together = finals(make, digits, trials, **options)
     assert len(together) == 1
     assert_same(together, alone(make, digits, trials, **options), digits.x["val"])
+
+
+def test_muon_is_torch_s_own_one_trial_after_the_other():
+    task, steps = Modular(5), 6
+    trials = [Trial(seed, 1e-2, 0.3, rules={"weight_decay": linear(steps)}) for seed in (0, 1)]
+    options = dict(optimizer="muon", steps=steps, every=steps, adjust_lr_fn="match_rms_adamw")
+    found = finals(lambda: Quadratic(5, 8), task, trials, **options)
+    assert [len(seen.trials) for seen in found] == [1, 1]
+    for trial, seen in zip(trials, found):
+        net = seeded(lambda: Quadratic(5, 8), trial.seed).double()
+        own = torch.optim.Muon(
+            net.parameters(), lr=1e-2, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"
+        )
+        x, y = (part[0] for part in task.batches([trial])(0))
+        for step in range(steps):
+            own.param_groups[0]["weight_decay"] = 0.3 * (1 - step / steps)
+            own.zero_grad()
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            own.step()
+        torch.testing.assert_close(seen.predict(x)[0], net(x).detach(), rtol=1e-10, atol=1e-10)
+        assert seen.K.item() == pytest.approx(sum(3e-3 * (1 - s / steps) for s in range(steps)))
 
 
 @pytest.mark.parametrize(

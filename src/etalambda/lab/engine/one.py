@@ -27,12 +27,14 @@ CLASSES: dict[str, Callable[..., Optimizer]] = {
     "sgds": optim.SGDS,
     "adai": optim.Adai,
     "adais": optim.AdaiS,
+    "muon": torch.optim.Muon,
 }
-"""An update rule's name -> its class: torch's own where torch has it."""
+"""An optimizer's name -> its class: torch's own where torch has it. Muon is no rule of
+`etalambda.optim.functional`: its networks, of matrices only, train one after the other."""
 
 
 def optimizer_class(name: str) -> Callable[..., Optimizer]:
-    """The class of an update rule: torch's own where torch has it.
+    """The class of an optimizer: torch's own where torch has it.
 
     Raises:
         ValueError: If the name is unknown; the message lists the known ones.

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from etalambda._common import unknown
 from etalambda.lab.engine.many import Many
 from etalambda.lab.engine.masks import Mask
-from etalambda.lab.engine.one import One
+from etalambda.lab.engine.one import CLASSES, One
 from etalambda.lab.engine.trials import Batches, Classes, Loss, Snapshot, Trial, everything
 from etalambda.lab.models.stacked import Stacked, seeded
 from etalambda.optim import functional
@@ -52,7 +52,8 @@ def train(
         make: Builds one network; called once a seed, under that seed.
         batches: The feed of a list of trials: step -> inputs and targets, (T, B, ...).
         trials: Any number, of any lr, weight_decay and schedules; one optimizer for all.
-        optimizer: A name of `etalambda.optim.functional.RULES`.
+        optimizer: A name of `etalambda.optim.functional.RULES`, or "muon", which has no rule there:
+            its trials go one after the other.
         steps: Updates.
         every: Steps between two snapshots.
         loss: One loss a trial, from outputs and targets.
@@ -89,12 +90,13 @@ def train(
     for name, value in dict(steps=steps, every=every).items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    if optimizer not in functional.RULES:
-        raise unknown("optimizer", optimizer, functional.RULES)
+    if optimizer not in CLASSES:
+        raise unknown("optimizer", optimizer, CLASSES)
     if mask is not None:
         _check_maskable(optimizer, trials)
     where: dict[str, Any] = dict(device=device, dtype=dtype)
-    size = 1 if len(trials) == 1 else chunk or chunk_size(make, batches, trials, device)
+    alone = len(trials) == 1 or optimizer not in functional.RULES
+    size = 1 if alone else chunk or chunk_size(make, batches, trials, device)
     for start in range(0, len(trials), size):
         part = trials[start : start + size]
         about = (part, batches(part), loss, optimizer, steps, classes, mask)

@@ -1,39 +1,20 @@
-"""What the decay clock is tried under: conditions, plans, and the networks of one condition."""
+"""What the decay clock is tried under: modular addition, and digits of which few are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from etalambda.lab.engine import Snapshot, Trial, train
-from etalambda.lab.engine.pool import Tick
-from etalambda.lab.engine.training import cross_entropy
-from etalambda.lab.engine.trials import Batches, Feed, Loss
-from etalambda.lab.experiments.parts import Job, Tables, columns
-from etalambda.lab.models import Quadratic
-from etalambda.lab.tasks import Modular
-from etalambda.schedule import constant, cosine_restarts, linear
-
-THERE = 0.95
-ADAM: dict[str, Any] = dict(betas=(0.9, 0.98))
-
-PLANS: dict[str, tuple[float, Callable[[int], Any]]] = {
-    "constant 1/4": (0.25, lambda steps: constant()),
-    "constant 1/2": (0.5, lambda steps: constant()),
-    "constant 1": (1.0, lambda steps: constant()),
-    "down": (1.0, linear),
-    "up": (1.0, lambda steps: linear(steps, start=0.0, end=1.0)),
-    "restarts": (0.5, lambda steps: cosine_restarts(max(1, steps // 4))),
-}
-"""Plan -> its λ in parts of the top λ, and its rule for a length."""
-
-TOGETHER = (("constant 1/4",), ("up", "constant 1/2", "restarts"), ("constant 1", "down"))
-"""Plans that arrive at about the same step: a part ends when all its networks have arrived."""
+from etalambda.lab.engine import Trial
+from etalambda.lab.engine.trials import Batches, Feed
+from etalambda.lab.figures.parttwo._clock_runs import Condition, Setting
+from etalambda.lab.models import MLP, Quadratic
+from etalambda.lab.tasks import Digits, Modular
+from etalambda.lab.tasks.passes import permutation
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -47,38 +28,38 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """The base, or the base with one thing changed; ``top`` λ and ``steps`` let plans arrive."""
+class Addition(Condition):
+    """Modular addition: the base, or the base with one thing changed."""
 
-    lr: float = 3e-3
-    optimizer: str = "adamw"
-    hyper: Mapping[str, Any] = field(default_factory=lambda: ADAM)
     width: int = 128
     p: int = 31
-    loss: Loss = cross_entropy
     label_noise: float = 0.0
     batches: int = 1  # in one pass over the training half
-    top: float = 0.8
-    steps: int = 4400
+
+    def setting(self, device: str) -> Setting:
+        """The pairs mod p, and a quadratic network."""
+        task = Modular(self.p, device)
+        make = partial(Quadratic, self.p, self.width)
+        return Setting(make, feed_of(task, self), task.pairs, task.accuracy)
 
 
 CONDITIONS: dict[str, Condition] = {
-    "base": Condition(),
-    "lr 1e-3": Condition(lr=1e-3, steps=13200),
-    "lr 1e-2": Condition(lr=1e-2, steps=3300),
-    "AdamS": Condition(optimizer="adams", top=1e-4, steps=3000),
-    "SGD": Condition(optimizer="sgd", hyper=dict(momentum=0.9), lr=0.5, top=2e-3),
-    "width 64": Condition(width=64),
-    "width 256": Condition(width=256),
-    "p 23": Condition(p=23),
-    "p 43": Condition(p=43),
-    "squared error": Condition(loss=squared_error),
-    "10 % wrong labels": Condition(label_noise=0.1),
-    "half batches": Condition(batches=2),
+    "base": Addition(),
+    "lr 1e-3": Addition(lr=1e-3, steps=13200),
+    "lr 1e-2": Addition(lr=1e-2, steps=3300),
+    "AdamS": Addition(optimizer="adams", top=1e-4, steps=3000),
+    "SGD": Addition(optimizer="sgd", hyper=dict(momentum=0.9), lr=0.5, top=2e-3),
+    "width 64": Addition(width=64),
+    "width 256": Addition(width=256),
+    "p 23": Addition(p=23),
+    "p 43": Addition(p=43),
+    "squared error": Addition(loss=squared_error),
+    "10 % wrong labels": Addition(label_noise=0.1),
+    "half batches": Addition(batches=2),
 }
 
 
-def feed_of(task: Modular, condition: Condition) -> Batches:
+def feed_of(task: Modular, condition: Addition) -> Batches:
     """The condition's batches: labels made wrong by the trial's seed, parts of a pass by step."""
 
     def batches(trials: Sequence[Trial]) -> Feed:
@@ -118,56 +99,43 @@ def _part(
     return pairs.gather(1, rows[..., None].expand(-1, -1, 2)), sums.gather(1, rows)
 
 
-def clock_job(
-    name: str,
-    condition: Condition,
-    plans: Sequence[str],
-    seeds: Sequence[int],
-    steps: int,
-    device: str,
-) -> Job:
-    """Train the plans until all have arrived or the steps are over; a row a network."""
+@dataclass(frozen=True)
+class FewDigits(Condition):
+    """Digits of which ``images`` train and the others test, from weights ``scale`` times as large.
 
-    def job(tick: Tick) -> Tables:
-        task = Modular(condition.p, device)
-        cells = [(plan, seed) for plan in plans for seed in seeds]
-        made = train(
-            lambda: Quadratic(condition.p, condition.width),
-            feed_of(task, condition),
-            [_trial(condition, plan, seed, steps) for plan, seed in cells],
-            optimizer=condition.optimizer,
-            steps=steps,
-            every=max(1, steps // 160),
-            loss=condition.loss,
-            device=device,
-            chunk=len(cells),
-            **condition.hyper,
-        )
-        rows = [dict(condition=name, plan=plan, seed=seed, arrived=False) for plan, seed in cells]
-        for seen in made:
-            tick(seen.step / steps)
-            _note(rows, seen, task)
-            if all(row["arrived"] for row in rows):
-                break
-        return {"arrivals": columns(_as_columns(rows))}
+    Large weights fit a few images without knowing the others; decay brings them back (Liu et al.
+    2022, "Omnigrok"). At their usual size these networks generalize as they fit, whatever λ.
+    """
 
-    return job
+    images: int = 200
+    scale: float = 6.0
 
+    def setting(self, device: str) -> Setting:
+        """Which images train, the seed decides; every step sees all of them."""
+        task = Digits(label_noise=0.0, device=device)
+        x, y = (torch.cat(list(part.values())) for part in (task.x, task.y))
 
-def _trial(condition: Condition, plan: str, seed: int, steps: int) -> Trial:
-    share, rule = PLANS[plan]
-    return Trial(seed, condition.lr, share * condition.top, rules={"weight_decay": rule(steps)})
+        def rows(seeds: Sequence[int]) -> Tensor:
+            each = [permutation(len(x), seed, -1)[: self.images] for seed in seeds]
+            return torch.stack(each).to(x.device)
 
+        def batches(trials: Sequence[Trial]) -> Feed:
+            chosen = rows([trial.seed for trial in trials])
+            batch = x[chosen], y[chosen]
+            return lambda step: batch
 
-def _note(rows: list[dict[str, Any]], seen: Snapshot, task: Modular) -> None:
-    """Move the rows of networks that are still under way to this snapshot."""
-    known, test = task.accuracy(seen.predict(task.pairs), [t.seed for t in seen.trials])
-    for i, row in enumerate(rows):
-        if not row["arrived"]:
-            row |= dict(step=seen.step, K=float(seen.K[i]), train=float(known[i]))
-            row |= dict(test=float(test[i]), arrived=float(test[i]) >= THERE)
+        def accuracy(outputs: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+            right = (outputs.argmax(-1) == y).double()
+            known = torch.zeros_like(right).scatter_(1, rows(seeds), 1.0)
+            shares = ((right * part).sum(1) / part.sum(1) for part in (known, 1 - known))
+            train, test = (share.cpu() for share in shares)
+            return train, test
 
+        return Setting(self._network, batches, x, accuracy)
 
-def _as_columns(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield {k: np.array([v], dtype=object) if isinstance(v, str) else v for k, v in row.items()}
+    def _network(self) -> MLP:
+        net = MLP((64, 64, 64, 10))
+        with torch.no_grad():
+            for p in net.parameters():
+                p.mul_(self.scale)
+        return net
