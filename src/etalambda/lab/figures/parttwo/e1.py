@@ -21,15 +21,17 @@ import numpy as np
 
 from etalambda.lab.configs import log_grid
 from etalambda.lab.engine import Trial
-from etalambda.lab.experiments.parts import Tables
+from etalambda.lab.experiments.parts import HYPER, Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
 from etalambda.lab.reproduce.cells import Cell, digits_job, rows_where
 from etalambda.lab.statistics import Interval, bootstrapped
 from etalambda.schedule import constant, cosine
+from etalambda.theory import budget
 
 LRS = {"sgd": 0.05, "adamw": 3e-3}
 SHAPES = ("constant", "cosine")
+PER_EPOCH = 12  # steps: 600 images, 50 a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ def measure(recipe: Lengths, bench: Bench) -> list[Jobs]:
     """One part a length, optimizer and shape of the lr."""
     jobs = {}
     for optimizer, kind, epochs in product(LRS, SHAPES, recipe.epochs):
-        steps = 12 * epochs  # 600 images, 50 a step
+        steps = PER_EPOCH * epochs
         rules = {"lr": cosine(steps) if kind == "cosine" else constant()}
         labels = {"optimizer": optimizer, "shape": kind, "epochs": epochs}
         cells = [
@@ -108,6 +110,25 @@ def exponent(cells: Mapping[str, np.ndarray], optimizer: str, shape: str) -> Int
         return float(np.polyfit(np.log(used), np.log(best), 1)[0])
 
     return bootstrapped(slope, seeds)
+
+
+def peak_budgets(cells: Mapping[str, np.ndarray]) -> dict[int, tuple[float, float, float]]:
+    """Epochs -> λ* as a decay budget at the peak lr, gain · η λ* T: its middle, least and most.
+
+    The middle is the geometric mean over optimizers and shapes of the lr. At the peak, because the
+    two shapes then agree (within a fifth from 40 epochs on), while K over the schedule is halved by
+    the cosine. λ* where decay does not help is the best of the grid all the same.
+    """
+    found = {}
+    for epochs in (int(e) for e in np.unique(cells["epochs"])):
+        logs = []
+        for optimizer, shape in product(LRS, SHAPES):
+            decays, errors = error_table(cells, optimizer, shape, epochs)
+            gain = budget.gain(budget.form(optimizer), **HYPER.get(optimizer, {}))
+            rate = gain * LRS[optimizer] * optimum(decays, errors[1:].mean(1))
+            logs.append(np.log(rate * PER_EPOCH * epochs))
+        found[epochs] = tuple(float(np.exp(f(logs))) for f in (np.mean, np.min, np.max))
+    return found
 
 
 def estimate(tables: Tables) -> Mapping[str, Interval]:
