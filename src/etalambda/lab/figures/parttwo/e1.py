@@ -127,7 +127,8 @@ def peak_budgets(cells: Mapping[str, np.ndarray]) -> dict[int, tuple[float, floa
             gain = budget.gain(budget.form(optimizer), **HYPER.get(optimizer, {}))
             rate = gain * LRS[optimizer] * optimum(decays, errors[1:].mean(1))
             logs.append(np.log(rate * PER_EPOCH * epochs))
-        found[epochs] = tuple(float(np.exp(f(logs))) for f in (np.mean, np.min, np.max))
+        middle, least, most = np.exp([np.mean(logs), np.min(logs), np.max(logs)]).tolist()
+        found[epochs] = middle, least, most
     return found
 
 
