@@ -1,8 +1,8 @@
 """Experiment 5, more of it: the decay clock under Muon, smaller batches, and few digits.
 
 As in `clock`, whose base is trained again here so that every ratio is of one run. Muon is torch's
-own class on both matrices of the network, at its usual lr of 0.02; its λ and length are from pilot
-runs on a seed that reports nothing. Digits are another task: 100 or 200 clean images train an MLP
+own class on both matrices of the network, with updates scaled as AdamW's (`match_rms_adamw`); its
+lr, λ and length are from pilot runs on a seed that reports nothing. Digits are another task: 100 or 200 clean images train an MLP
 whose weights start at six times their usual size, under squared error, every image at every step;
 arrival is 85 % of the other images, at 100 images 75 %, about ten points below what pilots with
 other seeds ended at. Their top λ and length are the base's.
@@ -21,9 +21,10 @@ from etalambda.lab.figures.parttwo._clock_runs import Condition
 from etalambda.lab.figures.parttwo._conditions import Addition, FewDigits, squared_error
 from etalambda.lab.reproduce import Figure
 
+MUON = dict(adjust_lr_fn="match_rms_adamw")
 CONDITIONS: dict[str, Condition] = {
     "base": Addition(),
-    "Muon": Addition(optimizer="muon", hyper={}, lr=0.02, top=0.4, steps=8000, looks=320),
+    "Muon": Addition(optimizer="muon", hyper=MUON, lr=0.01, top=0.4, steps=8000, looks=320),
     "quarter batches": Addition(batches=4, steps=8800, looks=320),
     "eighth batches": Addition(batches=8, steps=8800, looks=320),
     "200 digits": FewDigits(images=200, loss=squared_error, there=0.85, looks=320),
