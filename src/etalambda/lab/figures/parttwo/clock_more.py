@@ -2,10 +2,10 @@
 
 As in `clock`, whose base is trained again here so that every ratio is of one run. Muon is torch's
 own class on both matrices of the network, with updates scaled as AdamW's (`match_rms_adamw`); its
-lr, λ and length are from pilot runs on a seed that reports nothing. Digits are another task: 100 or 200 clean images train an MLP
-whose weights start at six times their usual size, under squared error, every image at every step;
-arrival is 85 % of the other images, at 100 images 75 %, about ten points below what pilots with
-other seeds ended at. Their top λ and length are the base's.
+lr, λ and length are from pilot runs on a seed that reports nothing. Digits are another task: 100 or
+200 clean images train an MLP whose weights start at six times their usual size, under squared
+error, every image at every step; arrival is 85 % of the other images, at 100 images 75 %, about ten
+points below what pilots with other seeds ended at. Their top λ and length are the base's.
 
 Departures from the paper: none of the papers tested this. Muon is meant for hidden matrices; here
 the first reads one-hot inputs and the second writes the classes, and no third is left for AdamW.
