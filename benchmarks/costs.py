@@ -48,7 +48,7 @@ def train(case: Case, data_dir: str, out: Path, device: str) -> None:
     """One run of the command; on a GPU in bf16 and ten times as many steps."""
     steps = case.steps * (1 if device == "cpu" else 10)
     words = [
-        sys.executable, "-m", "etalambda.lab.cli", "train", "--task", case.task, "--model",
+        sys.executable, "-m", "etalambda", "train", "--task", case.task, "--model",
         case.model, "--data-dir", data_dir, "--batch-size", str(case.batch), "--steps", str(steps),
         "--evaluate-size", str(case.batch), "--evaluate-every", "1000", "--device", device,
         "--checkpoint-seconds", "1e6", "--out", str(out),

@@ -63,6 +63,12 @@ def modules_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_only_main_opens_the_lab_from_outside():
+    lab = {path.name: {n for n in imports(path) if "lab" in n} for path in PACKAGE.glob("*.py")}
+    assert {name for name, found in lab.items() if found} == {"__main__.py"}
+    assert lab["__main__.py"] == {"etalambda.lab.cli", "etalambda.lab.cli.main"}
+
+
 def test_import_is_light():
     heavy = {"scipy", "tyro", "matplotlib", "plotly", "duckdb", "optuna", "sklearn", "rich"}
     assert not modules_after("import etalambda") & (heavy | {"torch", "numpy"})

@@ -80,7 +80,7 @@ def test_one_process_goes_on_with_the_shards_of_two(folder):
 def test_torchrun_writes_one_record(tmp_path):
     words = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
-        "2", "-m", "etalambda.lab.cli", "train", "--steps", "6", "--monitor-every", "3",
+        "2", "-m", "etalambda", "train", "--steps", "6", "--monitor-every", "3",
         "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     done = subprocess.run(

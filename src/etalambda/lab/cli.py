@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from etalambda._common import unknown
+from etalambda._common import need, unknown
 
 PITCH = """\
 etalambda tells you what your weight decay does, picks a sensible one, and keeps it in step with
@@ -47,23 +47,25 @@ COMMANDS: dict[str, Command] = {
     "compare": Command(
         f"{_HERE}.experiments:compare", "ways of scheduling, each tuned, paired seeds", "see it"
     ),
-    "reproduce": Command(
-        f"{_HERE}.reproduce:reproduce", "a figure of a paper, with a verdict", "see it"
-    ),
-    "train": Command(f"{_HERE}.train:train", "one network, any recipe, resumed exactly", "use it"),
-    "sweep": Command(
-        f"{_HERE}.sweep:sweep", "many configs of an experiment, on many machines", "see it", True
-    ),
-    "worker": Command(f"{_HERE}.sweep:worker", "help with a sweep", "see it"),
     "suggest": Command(f"{_HERE}.suggest:suggest", "which weight decay for a plan", "use it"),
-    "doctor": Command(f"{_HERE}.doctor:doctor", "what a log says about its decay", "use it"),
-    "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),
-    "theory": Command(
-        f"{_HERE}.theory:theory", "the closed forms as a page with sliders", "read it"
+    "doctor": Command(
+        f"{_HERE}.doctor:doctor", "what a run's log says about its weight decay", "use it"
     ),
+    "train": Command(f"{_HERE}.train:train", "one network, any recipe, resumed exactly", "try it"),
+    "sweep": Command(
+        f"{_HERE}.sweep:sweep", "many configs of an experiment, on many machines", "try it", True
+    ),
+    "worker": Command(f"{_HERE}.sweep:worker", "take work from a sweep, on any machine", "try it"),
+    "report": Command(f"{_HERE}.report:report", "one offline page from any runs", "read it"),
     "ls": Command(f"{_HERE}.ls:ls", "the runs of a folder, the cells of a sweep", "read it"),
     "show": Command(f"{_HERE}.ls:show", "one run in full", "read it"),
     "diff": Command(f"{_HERE}.ls:diff", "what differs between runs or sweeps, in pairs", "read it"),
+    "theory": Command(
+        f"{_HERE}.theory:theory", "the closed forms as a page with sliders", "check it"
+    ),
+    "reproduce": Command(
+        f"{_HERE}.reproduce:reproduce", "a figure of a paper, with a verdict", "check it"
+    ),
     "data": Command(f"{_HERE}.data:data", "the data sets of a folder; fetch one", "set it up"),
 }
 
@@ -86,9 +88,11 @@ def load(name: str) -> Callable[..., Any]:
 
     Raises:
         ValueError: For an unknown name; it lists the known ones and the nearest.
+        ModuleNotFoundError: Without the ``lab`` extra; it says how to install it.
     """
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
+    need("tyro", "lab")  # before a command's module imports it and fails without naming the extra
     module, function = COMMANDS[name].target.split(":")
     return getattr(import_module(module), function)
 

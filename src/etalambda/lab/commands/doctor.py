@@ -18,7 +18,7 @@ MaybeNumber = Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="
 
 
 def doctor(
-    run: Positional[Annotated[Path | None, arg(metavar="RUN")]] = None,
+    run: Positional[Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")]] = None,
     script: bool = False,
     optimizer: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
     momentum: float = 0.0,
@@ -30,14 +30,15 @@ def doctor(
     """What a training's log says about its weight decay, with one line to fix each finding.
 
     RUN is a run folder of etalambda, a CSV log, a TensorBoard event file or a folder of them. A
-    log without lr or weight decay can be completed by the flags. Example:
-    etalambda doctor metrics.csv --optimizer adamw --weight-decay 0.1
+    log without lr or weight decay can be completed by the flags.
+
+    As in: etalambda doctor metrics.csv --optimizer adamw --weight-decay 0.1
 
     Args:
-        run: The run folder or log.
+        run: The run folder or log; not needed with --script.
         script: Print the five lines to paste into your own training script.
-        optimizer: Who took the steps; decides how weight decay acts. Default: what the log or the
-            run folder says, else adamw.
+        optimizer: Who took the steps; decides how weight decay acts. Default: what
+            the log or the run folder says, else adamw.
         momentum: Of SGD.
         lr: Stands in where the log has none.
         weight_decay: Stands in where the log has none.

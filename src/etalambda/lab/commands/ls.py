@@ -23,10 +23,13 @@ def ls(
 ) -> None:
     """The runs below a folder, and of a sweep its cells, best first; also while they are at work.
 
-    Table runs has a row a run: run, kind, finished, seconds, its config (lr, weight_decay, seed,
-    ...) and its results (val_error, test_error, K, ...). Examples: etalambda ls runs/sweep-train
-    --where "lr > 0.1 and seed = 0", etalambda ls runs --sql
-    "select optimizer, lr, avg(test_error) from runs group by all order by 3"
+    Its columns are run, kind, finished, seconds, what a run was told (lr, weight_decay, seed and
+    so on) and what it came to (val_error, test_error, K and so on).
+
+    As in: etalambda ls runs/sweep-train --where "lr > 0.1 and seed = 0"
+
+    In SQL the table is called runs: etalambda ls --sql "select optimizer, lr, avg(test_error) from
+    runs group by all order by 3"
 
     Args:
         folder: Where to look.

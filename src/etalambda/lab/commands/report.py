@@ -7,12 +7,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-Folders = Annotated[Positional[tuple[Path, ...]], arg(metavar="[FOLDER ...]")]
+Folders = Annotated[
+    Positional[tuple[Path, ...]], arg(metavar="[FOLDER ...]", help_behavior_hint="")
+]
 MaybePath = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 
 def report(folders: Folders = (), out: MaybePath = None, pictures: MaybePath = None) -> None:
     """One offline HTML page from any runs, finished or not.
+
+    As in: etalambda report runs/sweep-train --pictures figures
 
     Args:
         folders: Run folders, or folders that hold some. Default: runs.

@@ -30,6 +30,8 @@ def reproduce(
     Without a name it lists them, what they cost and how they stand. With names it runs those, says
     whether the claim holds by a margin that was set beforehand, and draws them next to the run.
 
+    As in: etalambda reproduce li2020-explr --scale cpu
+
     Args:
         figures: Names, as in li2020-explr.
         all: Run all figures that have a recipe at the scale.

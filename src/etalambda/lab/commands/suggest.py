@@ -28,9 +28,10 @@ def suggest(
 ) -> None:
     """Which weight decay? Every published rule side by side, and one of them taken.
 
-    Rules disagree by factors of 3 to 10; read the spread. Example:
-    etalambda suggest --optimizer adamw --lr 1e-3 --steps 78200 --batch-size 128
-    --dataset-size 50000 --lr-schedule cosine
+    Rules disagree by factors of 3 to 10; read the spread.
+
+    As in: etalambda suggest --lr 1e-3 --steps 78200 --batch-size 128 --optimizer
+    adamw --dataset-size 50000 --lr-schedule cosine
 
     Args:
         optimizer: adamw, sgd, adams, lion, muon, ...

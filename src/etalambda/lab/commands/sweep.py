@@ -29,26 +29,26 @@ class Options:
     """How a sweep is run."""
 
     over: Over = ()
-    """A field and its values: lr=1e-3:1:7 (log-spaced) or optimizer=sgd,adamw. Give it once a
-    field; all combinations are trained."""
+    """A field and its values, as in lr=1e-3:1:7 (log-spaced) or
+    optimizer=sgd,adamw; all combinations are trained."""
     sampler: Literal["grid", "random", "tpe"] = "grid"
-    """grid: every combination; random and tpe: so many --trials, between the ends of an axis of
-    three or more positive numbers, else from its list."""
+    """grid: every combination; random and tpe: so many --trials, between the
+    ends of an axis of three or more positive numbers, else from its list."""
     trials: int = 0
     """Settings that random and tpe try."""
     out: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")] = None
-    """Folder of the sweep; the same one goes on, also with more values. Default:
-    runs/sweep-EXPERIMENT."""
+    """Folder of the sweep; the same one goes on, also with more values.
+    Default: runs/sweep-EXPERIMENT."""
     workers: int = 1
     """Processes at a time (local), or tasks (ray, slurm)."""
     engine: Literal["local", "ray", "slurm", "none"] = "local"
     """Who runs the workers; none only fills the queue, for workers elsewhere."""
     option: Pairs = ()
-    """Of ray (address, num_cpus, num_gpus) or slurm (timeout_min, gpus_per_node,
-    slurm_partition, cluster, ...)."""
+    """Of ray (address, num_cpus, num_gpus) or slurm (timeout_min,
+    gpus_per_node, slurm_partition, cluster, ...)."""
     storage: str = ""
-    """The queue, as in postgresql+psycopg://user@host/db; default: SQLite in the folder. Also by
-    ETALAMBDA_STORAGE, which keeps a password off the command line."""
+    """The queue, as in postgresql+psycopg://user@host/db; default: SQLite in the
+    folder. Also by ETALAMBDA_STORAGE, which keeps a password off the command line."""
     study: str = ""
     """The queue's name in the storage; default: the folder's."""
     together: int = 64
@@ -64,7 +64,7 @@ class SeededOptions(Options):
     """The same, for experiments of one seed each."""
 
     seeds: int = 1
-    """Seeds of every cell: 0, 1, ... up to it."""
+    """How many seeds a cell: seed, seed + 1, ..."""
 
 
 def sweep(words: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ def sweep(words: Sequence[str]) -> None:
         "Train every combination of values, on any number of workers and machines.\n\n"
         "The first word is the experiment: "
         f"{listed}, or a module of yours with Config and run. Its own flags set what all cells "
-        "share. Stopped, killed or on a full disk: the same command goes on. Example: "
+        "share. Stopped, killed or on a full disk: the same command goes on.\n\nAs in: "
         "etalambda sweep cell --over lr=1e-2:1:7 --over weight_decay=0,1e-3,1e-2 --seeds 3"
     )
 
@@ -204,11 +204,12 @@ def worker(
     heartbeat: int = 60,
     quiet: bool = False,
 ) -> None:
-    """Help with a sweep until nothing is left: on this machine or on any other.
+    """Take work from a sweep until nothing is left: on this machine or on any other.
 
     Start as many as you like, when you like, by ssh, in a Slurm array or a Kubernetes job. Killed
-    ones lose nothing: others go on with what they held. Example:
-    etalambda worker --storage postgresql+psycopg://user@host/db --study digits --out /data/digits
+    ones lose nothing: others go on with what they held.
+
+    As in: etalambda worker --storage postgresql+psycopg://user@host/db --study digits --out DIR
 
     Args:
         experiment: Needed only for a module of your own: it is imported.

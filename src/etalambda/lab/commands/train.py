@@ -30,7 +30,9 @@ def train(
 
     Kill it at any moment and run the same command again: on a CPU the weights and the rows are
     those of the run that was never stopped, to the last bit. Under torchrun it trains on many
-    processes: torchrun --nproc-per-node 2 -m etalambda.lab.cli train ...
+    processes: torchrun --nproc-per-node 2 -m etalambda train ...
+
+    As in: etalambda train --task cifar10 --data-dir data --model resnet18 --lr-schedule cosine
 
     Args:
         config: What to train.

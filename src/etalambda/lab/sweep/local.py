@@ -65,7 +65,7 @@ class Crew:
     def start(self) -> None:
         """One more worker."""
         job = self.job
-        words = [sys.executable, "-m", "etalambda.lab.cli", "worker", job.kind, "--quiet"]
+        words = [sys.executable, "-m", "etalambda", "worker", job.kind, "--quiet"]
         words += ["--study", job.study, "--out", str(job.out), "--heartbeat", str(job.heartbeat)]
         threads = str(max(1, _cores() // self.size))
         env = {"OMP_NUM_THREADS": threads} | os.environ | {STORAGE: job.storage}

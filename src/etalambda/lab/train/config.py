@@ -19,11 +19,12 @@ class DataFields:
     """The task and how its examples are served."""
 
     task: str = "digits"
-    """digits (embedded), mnist, fashion-mnist, cifar10, cifar100, folder (classes as folders of
-    pictures), text (characters of any file), tinyshakespeare, ptb or ptb-small (words)."""
+    """digits (embedded), mnist, fashion-mnist, cifar10, cifar100, folder (classes
+    as folders of pictures), text (characters of any file), tinyshakespeare, ptb
+    or ptb-small (words)."""
     data_dir: str = ""
-    """The folder with the task's files in any published layout, or the text file itself; for text,
-    empty is one that comes with Python (a smoke test)."""
+    """The folder with the task's files in any published layout, or the text file
+    itself; for text, empty is one that comes with Python (a smoke test)."""
     train_size: int = 0
     """Use only so many training examples, drawn once with a fixed seed; 0 is all."""
     validation: int = 0
@@ -47,8 +48,8 @@ class ModelFields:
     """The network and its start."""
 
     model: str = "mlp"
-    """mlp, cnn (digits), the papers' networks (resnet18, preresnet32, wrn28-10, vgg16-bn, ...), gpt
-    or lstm."""
+    """mlp, cnn (digits), the papers' networks (resnet18, preresnet32, wrn28-10,
+    vgg16-bn, ...), gpt or lstm."""
     width: int = 0
     """Hidden width, of models that have one; 0 is the model's own."""
     depth: int = 0
@@ -76,8 +77,9 @@ class OptimizerFields:
     """Who takes the steps, how large, how much decays, and when that changes."""
 
     optimizer: str = "sgd"
-    """sgd, sgdw, sgds, adam, adamw, adams, amsgrad, amsgrads, adai, adais, radam, muon (with AdamW
-    for what Muon leaves); adabound, padam, yogi, lion (need pytorch_optimizer)."""
+    """sgd, sgdw, sgds, adam, adamw, adams, amsgrad, amsgrads, adai, adais, radam,
+    muon (with AdamW for what Muon leaves); adabound, padam, yogi, lion (need
+    pytorch_optimizer)."""
     lr: float = 0.1
     """Peak learning rate."""
     weight_decay: float = 5e-4
@@ -97,8 +99,8 @@ class OptimizerFields:
     lr_schedule: str = "constant"
     """constant, linear, cosine, cosine-restarts, polynomial, step or trapezoid."""
     weight_decay_schedule: str = "constant"
-    """One of those; or tied to the lr: matched, palm, inverse, constant_product, independent; or
-    fed back: matched-annealing, autol2."""
+    """One of those; or tied to the lr: matched, palm, inverse, constant_product,
+    independent; or fed back by the loss: matched-annealing, autol2."""
     warmup: float = 0.0
     """Linear warm-up of the lr: steps, or a share of the run if below 1."""
     milestones: tuple[float, ...] = (0.4, 0.8)
@@ -112,7 +114,7 @@ class OptimizerFields:
     two_step: str = ""
     """A second (M) step, Algorithm 3 of richemond2019: literal, abs, relative, predictor, twice."""
     sphere: str = ""
-    """Keep the decayed weights at their first norm: all together, or each tensor."""
+    """Keep the decayed weights at their first norm: all (together) or tensor (each)."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ class LoopFields:
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes."""
     accumulate: int = 1
-    """Parts of a batch that are computed one after another: BatchNorm then sees a part at a time,
-    and its running statistics take as many updates a step."""
+    """Parts of a batch that are computed one after another: BatchNorm then sees a
+    part at a time, and its running statistics take as many updates a step."""
     clip: float = 0.0
     """Clip the gradient's norm; 0 for never."""
     amp: str = ""
@@ -155,7 +157,7 @@ class LoopFields:
     evaluate_every: float = 1.0
     """Epochs between two evaluations; the last step is always evaluated."""
     evaluate_size: int = 0
-    """Evaluate at most so many examples (tokens) of each split; 0: all, and 10000 for training."""
+    """At most so many examples (tokens) of each split; 0: all, 10000 for training."""
 
 
 @dataclass(frozen=True)
