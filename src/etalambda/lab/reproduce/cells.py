@@ -7,11 +7,12 @@ paired seeds. A network that diverged errs as often as a guess among ten classes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from etalambda.lab.engine import Snapshot, Trial, train
 from etalambda.lab.engine.pool import Tick
@@ -37,7 +38,7 @@ class Cell:
 def digits_job(
     cells: Sequence[Cell],
     *,
-    model: str,
+    model: str | Callable[[], nn.Module],
     optimizer: str,
     epochs: int,
     label_noise: float,
@@ -56,7 +57,7 @@ def digits_job(
         task = Digits(label_noise, batch_size, device)
         steps = epochs * task.steps_per_epoch
         seen = train(
-            MODELS[model],
+            MODELS[model] if isinstance(model, str) else model,
             task.batches,
             [cell.trial for cell in cells],
             optimizer=optimizer,
