@@ -102,6 +102,14 @@ def test_fused_is_refused_with_the_reason():
         AdaiS([Parameter(torch.ones(1))], fused=True)
 
 
+@classes
+def test_no_memory_of_v(cls, rule):
+    """β2 = 0: v is the last g²."""
+    ours, theirs = weights(), weights()
+    options = HYPER | dict(betas=(0.5, 0.0))
+    agree(run(cls(ours, **options), ours), run(cls(theirs, **options, foreach=False), theirs))
+
+
 def test_a_spent_product_of_inertias_is_retired(monkeypatch):
     """Πβ1 below 2^-54 (float64): the step is the same without it, and it is noticed if it lives."""
     monkeypatch.setattr(_adai_engines, "SPENT_EVERY", 50)
@@ -113,6 +121,8 @@ def test_a_spent_product_of_inertias_is_retired(monkeypatch):
     assert torch.equal(product, torch.zeros_like(product))
     assert blocked._spent()[product] == product._version
     assert pure.state[theirs[0]]["beta1_prod"].max() < 2**-54
+    twin = copy.deepcopy(blocked)
+    assert len(twin._spent()) == 1
     for optimizer, params in ((blocked, ours), (pure, theirs)):
         optimizer.state[params[0]]["beta1_prod"].fill_(0.5)
     agree(run(blocked, ours, 20, seed=5), run(pure, theirs, 20, seed=5))

@@ -36,11 +36,10 @@ from etalambda.optim._fused import (
     BLOCK,
     divided,
     flat,
-    remember,
-    remembered,
     rounded,
     sum_of_squares,
 )
+from etalambda.optim._v_sums import remember, remembered
 
 
 class Engine:

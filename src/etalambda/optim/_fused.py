@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -107,42 +107,6 @@ def _dot(vector: Tensor) -> float:
     if vector.dtype not in (torch.float32, torch.float64):
         vector = vector.float()
     return torch.dot(vector, vector).item()
-
-
-class Memory:
-    """Σv of some tensors, and which tensors and versions of them it was taken from."""
-
-    __slots__ = ("sum", "tensors", "versions")
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self.tensors, self.versions, self.sum = tensors, list[int](), 0.0
-
-    def holds(self, tensors: list[Tensor]) -> bool:
-        """Whether it was made of exactly these tensors."""
-        return len(tensors) == len(self.tensors) and all(map(is_, tensors, self.tensors))
-
-
-def remembered(memory: dict[Tensor, Memory], params: list[Tensor], squares: list[Tensor]) -> float:
-    """Σv of the last step; summed anew for other tensors, or if someone else wrote to them."""
-    known = memory.get(params[0])
-    if known is not None and known.holds(squares) and known.versions == versions(squares):
-        return known.sum
-    return math.fsum(v.sum(dtype=torch.float64).item() for v in squares)
-
-
-def remember(
-    memory: dict[Tensor, Memory], params: list[Tensor], squares: list[Tensor], v_sum: float
-) -> None:
-    """Keep Σv under every parameter: no record of one of them from other company survives."""
-    known = memory.get(params[0])
-    if known is None or not known.holds(squares):
-        known = Memory(squares)
-        for p in params:
-            before = memory.get(p)
-            if before is not None:
-                before.tensors = []
-            memory[p] = known
-    known.versions, known.sum = versions(squares), v_sum
 
 
 def versions(tensors: list[Tensor]) -> list[int]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from etalambda.optim._adams_engines import Host
 from etalambda.optim._base import as_float
-from etalambda.optim._fused import remember, remembered, rounded
+from etalambda.optim._fused import rounded
+from etalambda.optim._v_sums import remember, remembered
 
 
 class Together(Host):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etalambda.optim import _mean
+from etalambda.optim import _mean, _v_sums
 from etalambda.optim._base import Base, Lists
 from etalambda.optim.convert import v_mean_of
 
@@ -107,17 +107,30 @@ class Whole(Base):
                 "process_group cannot be copied or pickled; save state_dict() and build the "
                 "optimizer anew"
             )
-        return super().__getstate__()
+        return super().__getstate__() | {_v_sums.KEY: _v_sums.saved(self, self._memory())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        rows = state.pop(_v_sums.KEY, ())
         super().__setstate__(state)
-        self._memory().clear()
         self.__dict__.pop("_latest", None)
+        self._memory().clear()
+        _v_sums.restore(self, self._memory(), rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """torch's state. A run that goes on and one that is resumed from it stay equal."""
-        self._memory().clear()  # both measure Σv anew
-        return super().state_dict()
+        """torch's state, and beside it Σv as the recursion of v has it.
+
+        To read it leaves a run as it is, to the last bit, and so does a load from it into the
+        same process or another. What takes "state" and "param_groups" alone (distributed
+        checkpoints, AdamW) loses Σv; it is then summed anew, which moves the weights of a
+        float32 run by some 1e-9.
+        """
+        return super().state_dict() | {_v_sums.KEY: _v_sums.saved(self, self._memory())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; what its groups do not name keeps the value that it has here."""
+        super().load_state_dict(state_dict)
+        _v_sums.restore(self, self._memory(), state_dict.get(_v_sums.KEY, ()))
 
 
 def _age(state: dict[str, Any]) -> tuple[Any, int]:

@@ -110,6 +110,10 @@ class Adai(Whole):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._spent().clear()
+        for own in self.state.values():  # a spent Πβ1 was set to 0, so a loaded one is known by it
+            product = own.get("beta1_prod")
+            if product is not None and product.numel() and not product.any():
+                self._spent()[product] = product._version
 
     def _update(self, active: list[Lists]) -> None:
         parts = [part for lists in self._pieces(active) for part in self._engines(lists)]

@@ -221,7 +221,12 @@ class SGDW(Base):
                 own["step"] = own["step"].cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """torch's state, the momentum buffers in the form of the paper."""
+        """torch's state, the momentum buffers in the form of the paper.
+
+        On the fast path the buffers hold another form between steps, and turning them back rounds:
+        a run that is saved and one that is resumed go on equally, but a run that is never saved
+        differs from both in the last bits. ``fused=True`` keeps the paper's form all the time.
+        """
         self._restore_all()
         return super().state_dict()
 
