@@ -61,17 +61,19 @@ def carry_out(
     for table in tables(found):
         print_table(table)
     if json_file is not None:
-        write_json(found, json_file)
+        write_tables(found.kind, found.config, found.tables, json_file)
     return found
 
 
-def write_json(run: RunData, path: Path) -> None:
-    """The config and every table of a run, column by column, numbers to 6 digits, NaN as null.
+def write_tables(
+    kind: str, config: Mapping[str, Any], tables: Mapping[str, Mapping[str, np.ndarray]], path: Path
+) -> None:
+    """A config and tables, column by column, numbers to 6 digits, NaN as null.
 
     A column of words is written as the ``words`` and the place of each row's ``among`` them.
     """
-    tables = {name: {k: _plain(v) for k, v in t.items()} for name, t in run.tables.items()}
-    content: Mapping[str, Any] = {"kind": run.kind, "config": run.config, **tables}
+    plain = {name: {k: _plain(v) for k, v in t.items()} for name, t in tables.items()}
+    content: Mapping[str, Any] = {"kind": kind, "config": config, **plain}
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{json.dumps(key)}: {_block(value)}" for key, value in content.items()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
