@@ -106,8 +106,9 @@ def list_figures(out: Path) -> None:
         costs = [_cost(figure.recipes.get(scale)) for scale in SCALES]
         rows.append([name, figure.shows, *costs, _state(figure, out)])
     note = (
-        "smoke and cpu: one core; gpu and paper: one large GPU. "
-        "Run one with: etalambda reproduce NAME --scale cpu"
+        "smoke and cpu: one core; gpu and paper: one large GPU, ~ reckoned and not measured. "
+        "Run one with: etalambda reproduce NAME --scale cpu, or, in slices that go on where the "
+        "last one ended: --scale gpu --device cuda --data-dir FOLDER --minutes 9"
     )
     columns = ("figure", "in the paper", *SCALES, "runs here")
     print_table(Table(f"{len(rows)} figures", columns, rows, note))
@@ -116,10 +117,10 @@ def list_figures(out: Path) -> None:
 def _cost(recipe: Any) -> str:
     if recipe is None:
         return "–"
-    minutes = recipe.minutes
+    minutes, mark = recipe.minutes, "~" if recipe.reckoned else ""
     if minutes < 1:
-        return f"{60 * minutes:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+        return f"{mark}{60 * minutes:.0f} s"
+    return f"{mark}{minutes:.0f} min" if minutes < 120 else f"{mark}{minutes / 60:.0f} h"
 
 
 def _state(figure: Any, out: Path) -> str:

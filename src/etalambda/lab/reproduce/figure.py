@@ -24,6 +24,7 @@ class Recipe:
     Attributes:
         minutes: What it costs: of one core at smoke and cpu, of one large GPU at gpu and paper.
         departures: Where it leaves the paper, one line each; they are printed on the figure.
+        reckoned: What ``minutes`` was computed from, where it was not measured.
 
     Example:
         >>> from etalambda.lab.reproduce.example import Throws
@@ -34,10 +35,12 @@ class Recipe:
 
     minutes: float
     departures: tuple[str, ...] = ()
+    reckoned: str = ""
 
     def config(self) -> dict[str, Any]:
         """What identifies a run: all fields but cost and departures."""
-        names = [f.name for f in fields(self) if f.name not in ("minutes", "departures")]
+        about = ("minutes", "departures", "reckoned")
+        names = [f.name for f in fields(self) if f.name not in about]
         return {name: getattr(self, name) for name in names}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from etalambda.lab.numbers import number
 from etalambda.lab.reproduce.evidence import Kept
-from etalambda.lab.reproduce.figure import SCALES
+from etalambda.lab.reproduce.figure import SCALES, Figure
+from etalambda.lab.reproduce.registry import find, names
 
 PAPERS = {
     "richemond2019": "Richemond & Guo 2019, complexity gradient descent",
@@ -38,10 +39,31 @@ code draws the same verdicts from the kept tables.
 """
 
 
+LEFT = """\
+## Not run
+
+Scales that have a recipe and no evidence yet. `smoke` of each runs in CI, which judges nothing. The
+minutes of `cpu` are those of one core, of `gpu` and `paper` those of one H200. No GPU ran any of
+these: their minutes are reckoned from rates that were measured on one, [a training
+step](evidence/bench-train/cifar-h200.log) and [the engine's
+step](evidence/bench-engine/engine-cnn-resnet-figure3-gpu.json), as the last column says, and are
+guesses where it says so. A run goes on where it was stopped: `--minutes 9` ends a slice.
+
+```sh
+etalambda reproduce NAME --scale gpu --device cuda --data-dir FOLDER --minutes 9
+```
+
+| figure | scale | minutes | reckoned from | command |
+|---|---|---|---|---|
+"""
+
+
 def page(kept: Iterable[Kept]) -> str:
     """The page as Markdown."""
     best: dict[str, Kept] = {}
+    there = set()
     for one in sorted(kept, key=lambda k: SCALES.index(k.scale)):
+        there.add((one.figure, one.scale))
         if one.scale != "smoke":
             best[one.figure] = one
     parts = [HEAD]
@@ -49,7 +71,22 @@ def page(kept: Iterable[Kept]) -> str:
         parts += [f"## {PAPERS.get(paper, paper)}", "", _HEADER]
         parts += [_row(best[name].said) for name in group]
         parts.append("")
+    figures = map(find, names())
+    left = [_left(figure, scale) for figure in figures for scale in SCALES[1:]
+            if scale in figure.recipes and (figure.name, scale) not in there]  # fmt: skip
+    parts.append(LEFT + "\n".join(left))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _left(figure: Figure, scale: str) -> str:
+    """The row of a scale that was not run; figures that read another's run name that one."""
+    recipe = figure.recipe(scale)
+    where = "" if scale == "cpu" else " --device cuda --data-dir FOLDER"
+    said = recipe.reckoned or "a guess, from like runs on one core"
+    if figure.measured_by:
+        said = f"the run of {figure.measured_by}"
+    command = f"`etalambda reproduce {figure.name} --scale {scale}{where}`"
+    return f"| {figure.name}, {figure.shows} | {scale} | {recipe.minutes:g} | {said} | {command} |"
 
 
 _HEADER = "| figure | the paper's claim | our numbers | scale | verdict |\n|---|---|---|---|---|"

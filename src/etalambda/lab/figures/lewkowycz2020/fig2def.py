@@ -10,7 +10,7 @@ from etalambda.lab.configs import log_grid
 from etalambda.lab.figures.lewkowycz2020._peaks import CRITERIA
 from etalambda.lab.figures.lewkowycz2020._sweep import Sweep, measure
 from etalambda.lab.figures.lewkowycz2020.fig2 import draw, estimate
-from etalambda.lab.reproduce import Figure
+from etalambda.lab.reproduce import Figure, rates
 
 FIGURE = Figure(
     name="lewkowycz2020-fig2def",
@@ -49,7 +49,7 @@ FIGURE = Figure(
             ),
         ),
         "gpu": Sweep(
-            minutes=7.0,
+            minutes=10.0,
             seeds=3,
             lrs=(0.0632, 0.2, 0.632),
             weight_decays=log_grid(0.0005, 0.5, 7),
@@ -67,6 +67,7 @@ FIGURE = Figure(
                 "the first 5000 pictures, three blocks of 16, 32 and 64 channels, batches of 128, "
                 "three lrs, ηλ from 3e-4 to 0.3, not CIFAR-10, WRN-28-10, batches of 1024",
             ),
+            reckoned=f"22 500 steps, and half as long again for looks; {rates.SMALL_RESNET}",
         ),
     },
     measure=measure,

@@ -18,6 +18,7 @@ from etalambda.lab.experiments.parts import Job, Tables, columns
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.figures.xie2022._maps import Judged
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
+from etalambda.lab.reproduce.alone import evaluated, trained
 from etalambda.lab.reproduce.cells import GUESS, best_by, rows_where
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.train import TrainConfig
@@ -98,33 +99,22 @@ def measure(recipe: Alone, bench: Bench) -> list[Jobs]:
 
 
 def _job(recipe: Alone, bench: Bench, arm: str, decay: float, seeds: Sequence[int]) -> Job:
-    def trained(tick: Tick) -> Tables:
-        from etalambda.lab.train.loop import Keep, fit
-
+    def job(tick: Tick) -> Tables:
         cells, curves = [], []
         for done, seed in enumerate(seeds):
-            path = bench.scratch / f"{arm}.{decay:g}.{seed}.pt"
-            told = lambda at, total, _, done=done: tick((done + at / total) / len(seeds))  # noqa: E731
-            keep = Keep(path) if recipe.task != "digits" else None
-            result = fit(config(recipe, bench, arm, decay, seed), keep=keep, progress=told)
-            path.unlink(missing_ok=True)
+            told = lambda share, done=done: tick((done + share) / len(seeds))  # noqa: E731
+            ours = config(recipe, bench, arm, decay, seed)
+            result = trained(ours, bench, f"{arm}.{decay:g}.{seed}", told)
             label = dict(arm=arm, decay=decay, seed=seed)
             last = {name: values[0] for name, values in result.summary.items()}
             val, test = (last[name] for name in recipe.scored)
             lost = bool(last["diverged"]) or not np.isfinite(test)
             cells.append(label | dict(val=GUESS if lost else val, test=GUESS if lost else test))
-            curves.append(label | _evaluated(result.metrics, recipe.scored[1]))
+            rows = evaluated(result.metrics, recipe.scored[1], "epoch", "train_loss")
+            curves.append(label | rows)
         return {"cells": columns(cells), "curves": columns(curves)}
 
-    return trained
-
-
-def _evaluated(metrics: dict[str, Any], scored: str) -> dict[str, np.ndarray]:
-    """Epoch, what is reported, and training loss where they were evaluated."""
-    names = ("epoch", scored, "train_loss")
-    rows = {name: np.array(metrics[name], dtype=float) for name in names}
-    seen = np.isfinite(rows[scored])
-    return {name: values[seen] for name, values in rows.items()}
+    return job
 
 
 def at_best(tables: Tables, arm: str, table: str = "cells") -> dict[str, np.ndarray]:

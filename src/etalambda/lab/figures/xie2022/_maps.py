@@ -35,6 +35,7 @@ from etalambda.lab.train.schedules import shape
 from etalambda.schedule.rule import Rule
 
 STEPS_AN_EPOCH = 12  # 600 images, 50 a step
+REPORT = "cells"  # the table of those that report, and so have curves
 POINTS = 1.0  # a cell belongs to the basin up to so many points above the best cell of all arms
 NOISE = "600 digits with a fifth of the labels wrong, in place of CIFAR"
 CNN = "three convolutions with BatchNorm in place of ResNet18"
@@ -88,6 +89,10 @@ class Maps(Recipe):
     shape: str = "step"
     label_noise: float = 0.2
 
+    def jobs(self, bench: Bench, name: str, cells: Sequence[Cell], table: str) -> dict[str, Job]:
+        """How cells of one model and arm are trained: here together, in one part."""
+        return {name: job(self, bench, cells, table)}
+
 
 def cell(recipe: Maps, model: str, arm: str, seed: int, lr: float, decay: float) -> Cell:
     """One network; ``lr`` and ``decay`` in the paper's units, which its labels keep."""
@@ -100,8 +105,9 @@ def cell(recipe: Maps, model: str, arm: str, seed: int, lr: float, decay: float)
     return Cell({"model": model, "arm": arm, "eta": lr, "decay": decay}, trial)
 
 
-def job(recipe: Maps, bench: Bench, cells: Sequence[Cell], table: str, curves: bool = False) -> Job:
-    """Train cells of one model and arm together; with ``curves`` what they do every epoch too."""
+def job(recipe: Maps, bench: Bench, cells: Sequence[Cell], table: str) -> Job:
+    """Train cells of one model and arm together; what those that report do every epoch too."""
+    curves = table == REPORT
     model, arm = cells[0].labels["model"], ARMS[cells[0].labels["arm"]]
     steps = recipe.epochs * STEPS_AN_EPOCH
 
@@ -142,20 +148,16 @@ def _progress(seen: Any, task: Digits) -> dict[str, Any]:
 def measure(recipe: Maps, bench: Bench) -> Iterable[Jobs]:
     """The map of each model and arm; then each arm at its best."""
     pairs = list(product(recipe.models, recipe.arms))
-    yield {
-        f"map.{place}.lr={lr:g}": job(
-            recipe,
-            bench,
-            [
+    stage: dict[str, Job] = {}
+    for place, (model, arm) in enumerate(pairs):
+        for lr in recipe.lrs:
+            cells = [
                 cell(recipe, model, arm, seed, lr, decay)
                 for decay in recipe.decays
                 for seed in choosing(recipe.choosing)
-            ],
-            "map",
-        )
-        for place, (model, arm) in enumerate(pairs)
-        for lr in recipe.lrs
-    }
+            ]
+            stage |= recipe.jobs(bench, f"map.{place}.lr={lr:g}", cells, "map")
+    yield stage
     maps, stage = bench.tables()["map"], {}
     for place, (model, arm) in enumerate(pairs):
         best = best_by(rows_where(maps, model=model, arm=arm), "eta", "decay")
@@ -163,7 +165,7 @@ def measure(recipe: Maps, bench: Bench) -> Iterable[Jobs]:
             cell(recipe, model, arm, seed, best["eta"], best["decay"])
             for seed in range(recipe.seeds)
         ]
-        stage[f"report.{place}"] = job(recipe, bench, cells, "cells", curves=True)
+        stage |= recipe.jobs(bench, f"report.{place}", cells, REPORT)
     yield stage
 
 
