@@ -51,6 +51,14 @@ def test_every_recipe_says_what_it_costs_and_where_smoke_departs(name):
         assert figure.recipes["smoke"].departures
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_no_gpu_ran_says_what_its_minutes_were_reckoned_from(name):
+    figure = reproduce.find(name)
+    for scale in {"gpu", "paper"} & set(figure.recipes):
+        if not any(one.figure == name and one.scale == scale for one in KEPT):
+            assert figure.recipes[scale].reckoned
+
+
 def test_a_criterion_holds_or_fails_only_with_its_whole_interval():
     slope = within("slope", -1.2, -0.8)
     asked = [(-1.0, 0.1), (-0.5, 0.1), (-0.85, 0.1), (-1.0, 9.0)]

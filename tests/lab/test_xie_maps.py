@@ -1,9 +1,13 @@
 """Xie et al.'s maps: units, equal grids, and statistics on tables with known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from etalambda.lab import reproduce
 from etalambda.lab.experiments.parts import columns
+from etalambda.lab.figures.xie2022 import fig8
 from etalambda.lab.figures.xie2022._batches import exponent
 from etalambda.lab.figures.xie2022._maps import (
     ARMS,
@@ -14,6 +18,7 @@ from etalambda.lab.figures.xie2022._maps import (
     gap,
     late_gap,
 )
+from etalambda.lab.figures.xie2022._pictured import config
 
 GRID = np.logspace(-5, -1, 9)
 
@@ -93,3 +98,28 @@ def test_gaps_are_paired_by_seed():
 def test_the_best_decay_grows_as_the_batch_by_rule_2():
     small, large = parabola("mlp", "Adam", 1e-4, k=1), parabola("mlp", "Adam", 1e-3, k=10)
     assert exponent({"map": joined(small, large)}, "mlp", "Adam").value == pytest.approx(1)
+
+
+def test_maps_of_single_networks_have_the_tables_of_those_trained_together(tmp_path):
+    ours = fig8.FIGURE.recipes["gpu"]
+    small = replace(
+        ours, task="digits", net="mlp", batch_size=50, validation=0, amp="", lrs=(1e-3, 1e-2),
+        decays=(1e-4, 1e-2), epochs=1, choosing=1, seeds=3, departures=("digits",),
+    )  # fmt: skip
+    figure = replace(fig8.FIGURE, recipes={"smoke": small})
+    assert reproduce.measure(figure, "smoke", tmp_path)
+    made = reproduce.outcome(figure, "smoke", tmp_path)
+    cells = made.tables["cells"]
+    assert len(made.tables["map"]["val"]) == 3 * 4
+    assert cells["seed"].tolist() == [0, 1, 2] * 3
+    assert not set(made.tables["map"]["seed"]) & set(cells["seed"])
+    assert set(made.tables["curves"]) >= {"arm", "seed", "epoch", "test", "train_loss"}
+    adamw = cells["arm"] == "AdamW"
+    assert (cells["weight_decay"] / cells["decay"])[adamw] == pytest.approx(1000)
+    assert made.picture.axes[0].has_data()
+
+
+def test_a_single_network_takes_its_optimizer_by_name():
+    odd = cell(recipe(), "mlp", "equation (1)", 0, 0.1, 0.01)
+    with pytest.raises(ValueError, match="not an optimizer of `etalambda train`"):
+        config(fig8.FIGURE.recipes["gpu"], reproduce.Bench(), odd)

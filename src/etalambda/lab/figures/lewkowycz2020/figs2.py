@@ -26,11 +26,10 @@ def peaks(tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     runs = runs_of(tables["curves"])
     decays = sorted({decay for decay, _ in runs if decay > 0})
     seeds = sorted({seed for _, seed in runs})
-    both = [
-        [[reduce(runs[decay, seed]) for seed in seeds] for decay in decays]
-        for reduce in (lambda run: run["t_star"][0], lambda run: run["best"].max())
-    ]
-    return np.array(decays), *map(np.array, both)
+    table = [[runs[decay, seed] for seed in seeds] for decay in decays]
+    times = np.array([[run["t_star"][0] for run in row] for row in table])
+    best = np.array([[run["best"].max() for run in row] for row in table])
+    return np.array(decays), times, best
 
 
 def converged(tables: Tables, decays: np.ndarray) -> np.ndarray:
@@ -66,9 +65,10 @@ def draw(tables: Tables) -> Any:
     axes[1].plot(decays, 100 * best.mean(1), "o-", ms=5, color=OKABE_ITO[0], label="mean of seeds")
     c = np.exp(np.nanmean(np.log(typical[ours] * decays[ours])))
     axes[0].plot(decays[ours], c / decays[ours], ":", color="0.3", label=f"{c:.2g} / λ")
-    end = tables["curves"]["epoch"].max()
+    end = float(tables["curves"]["epoch"].max())
     axes[0].axhline(end, ls="--", lw=0.8, color="0.5", label="end of the runs")
     axes[0].set(xscale="log", yscale="log", xlabel="weight_decay λ", title="epochs to the peak, t*")
+    axes[0].set_ylim(top=8 * end)  # room for the legend
     axes[1].set(xscale="log", xlabel="weight_decay λ", title="best test accuracy %")
     for axis in axes:
         axis.axvspan(decays[0], decays[int(ours.argmax())] * 0.87, color="0.93", lw=0, zorder=0)
