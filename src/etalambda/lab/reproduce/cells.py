@@ -7,14 +7,15 @@ paired seeds. A network that diverged errs as often as a guess among ten classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from etalambda.lab.engine import Snapshot, Trial, train
+from etalambda.lab.engine import Snapshot, Trial, cross_entropy, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.map import diverged
 from etalambda.lab.experiments.parts import HYPER, Job, Tables, columns
@@ -66,18 +67,28 @@ def digits_job(
             device=device,
             **(HYPER.get(optimizer, {}) if hyper is None else hyper),
         )
-        left, rows, spent = list(cells), [], []
-        for snapshot in seen:
-            tick((snapshot.step / steps + len(rows)) / (len(rows) + 1))
-            ours = left[: len(snapshot.trials)]
+        rows, spent = [], []
+        for ours, snapshot in along(seen, cells, steps, tick):
             if trace:
                 spent.append(labels_of(ours) | dict(step=snapshot.step, K=snapshot.K.numpy()))
             if snapshot.step == steps:
                 rows.append(labels_of(ours) | scores(snapshot, task))
-                left = left[len(ours) :]
         return {table: columns(rows)} | ({"traces": columns(spent)} if trace else {})
 
     return job
+
+
+def along(
+    seen: Iterable[Snapshot], cells: Sequence[Cell], steps: int, tick: Tick
+) -> Iterator[tuple[Sequence[Cell], Snapshot]]:
+    """Every snapshot of a training with its cells, chunk after chunk; ticks on the way."""
+    done = 0
+    for snapshot in seen:
+        ours = cells[done : done + len(snapshot.trials)]
+        tick((done + snapshot.step / steps * len(ours)) / len(cells))
+        yield ours, snapshot
+        if snapshot.step == steps:
+            done += len(ours)
 
 
 def labels_of(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -99,6 +110,21 @@ def scores(seen: Snapshot, task: Digits) -> dict[str, Any]:
         for name, part in (("val", "val"), ("test", "test"))
     }
     return parts | dict(K=seen.K.numpy(), norm=seen.norm.numpy(), diverged=lost)
+
+
+@torch.no_grad()
+def losses(
+    seen: Snapshot, parts: Mapping[str, tuple[Tensor, Tensor]], rows: int = 256
+) -> dict[str, np.ndarray]:
+    """Mean cross-entropy of each part's inputs and targets, by name; ``rows`` at a time."""
+    found = {}
+    for name, (x, y) in parts.items():
+        sums = [
+            cross_entropy(out := seen.predict(a), b.expand(len(out), *b.shape)).double() * len(a)
+            for a, b in zip(x.split(rows), y.split(rows))
+        ]
+        found[name] = (torch.stack(sums).sum(0) / len(x)).cpu().numpy()
+    return found
 
 
 def rows_where(table: Mapping[str, np.ndarray], **values: Any) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables, columns
 from etalambda.lab.figures.parttwo._courses import COURSES, Course
 from etalambda.lab.reproduce import Bench, Jobs, Recipe
-from etalambda.lab.reproduce.cells import Cell, best_by, choosing, labels_of, rows_where
+from etalambda.lab.reproduce.cells import Cell, along, best_by, choosing, labels_of, rows_where
 from etalambda.lab.tasks import Passes
 from etalambda.schedule import cosine
 from etalambda.theory import budget
@@ -163,25 +163,23 @@ class _Plan:
         """Train the cells together; a row each."""
 
         def run(tick: Tick) -> Tables:
-            task, left, rows = self.tasks[passes], list(cells), []
+            task, rows = self.tasks[passes], []
             alone = self.world.chunk == 1
+            made = train(
+                self.world.make,
+                task.batches,
+                [cell.trial for cell in cells],
+                optimizer=optimizer,
+                steps=task.steps,
+                every=max(1, task.steps // 100),
+                device=bench.device,
+                chunk=self.world.chunk,
+                classes=matrices,
+                **self.world.hyper,
+            )
             with nullcontext() if alone else sdpa_kernel(SDPBackend.MATH):  # many can share it
-                for seen in train(
-                    self.world.make,
-                    task.batches,
-                    [cell.trial for cell in cells],
-                    optimizer=optimizer,
-                    steps=task.steps,
-                    every=max(1, task.steps // 100),
-                    device=bench.device,
-                    chunk=self.world.chunk,
-                    classes=matrices,
-                    **self.world.hyper,
-                ):
-                    share = seen.step / task.steps * len(seen.trials)
-                    tick((len(cells) - len(left) + share) / len(cells))
+                for ours, seen in along(made, cells, task.steps, tick):
                     if seen.step == task.steps:
-                        ours, left = left[: len(seen.trials)], left[len(seen.trials) :]
                         about = dict(K=seen.K.numpy(), alive=seen.alive.numpy())
                         rows.append(labels_of(ours) | about | dict(self.world.scores(seen)))
             return {stage: columns(rows)}

@@ -8,17 +8,15 @@ Departures from the paper: none of the papers tested this.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from etalambda.lab.engine import Snapshot, cross_entropy
 from etalambda.lab.figures.parttwo import _up_down
 from etalambda.lab.figures.parttwo._direction import Direction, World, measuring
 from etalambda.lab.models.gpt import GPT
 from etalambda.lab.reproduce import Bench, Figure
+from etalambda.lab.reproduce.cells import losses
 from etalambda.lab.tasks.text import Characters
 
 CONTEXT = 64
@@ -31,34 +29,29 @@ def windows(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return x, tokens[1 : count * CONTEXT + 1].view(count, CONTEXT)
 
 
+def held_out(
+    task: Characters, most: int, device: str | torch.device
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Held-out windows, at most so many a part: the even ones choose, the odd ones report."""
+    x, y = (part.to(device) for part in windows(task.validation))
+    return {name: (x[i::2][:most], y[i::2][:most]) for i, name in enumerate(("val", "test"))}
+
+
 def world(recipe: Direction, bench: Bench) -> World:
-    """The text's training windows; of its held-out windows the even ones choose."""
+    """The text's training windows, and its held-out ones."""
     text = None if bench.data is None else bench.data / "tinyshakespeare.txt"
     task = Characters(text, CONTEXT)
     x, y = (part.to(bench.device) for part in windows(task.train))
     rows = recipe.rows or len(x)
-    held = [part.to(bench.device) for part in windows(task.validation)]
-    most = 512 if not recipe.rows else 16
-    parts = {"val": [t[0::2][:most] for t in held], "test": [t[1::2][:most] for t in held]}
-
-    @torch.no_grad()
-    def losses(seen: Snapshot) -> dict[str, np.ndarray]:
-        found: dict[str, Any] = {}
-        for name, (inputs, targets) in parts.items():
-            sums = [
-                cross_entropy(out := seen.predict(a), b.expand(len(out), *b.shape)).double().cpu()
-                * len(a)
-                for a, b in zip(inputs.split(64), targets.split(64))
-            ]
-            found[name] = (torch.stack(sums).sum(0) / len(inputs)).numpy()
-        return found
+    parts = held_out(task, 512 if not recipe.rows else 16, bench.device)
 
     width, depth = (64, 2) if not recipe.rows else (16, 1)
     make = partial(GPT, len(task.vocabulary), width, depth, context=CONTEXT)
     hyper = dict(betas=(0.9, 0.95))
     multiples = (1.0,)  # on pictures four: one is what two cores can train in 45 minutes
     chunk = 1 if torch.device(bench.device).type == "cpu" else None
-    return World(x[:rows], y[:rows], make, "adamw", hyper, losses, multiples, chunk)
+    scores = partial(losses, parts=parts, rows=64)
+    return World(x[:rows], y[:rows], make, "adamw", hyper, scores, multiples, chunk)
 
 
 FIGURE = Figure(
