@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def start(out, *words, heartbeat=1, workers=2):
     env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    line = [sys.executable, "-m", "etalambda.lab.cli", "sweep", KIND, "--out", str(out), *words]
+    line = [sys.executable, "-m", "etalambda", "sweep", KIND, "--out", str(out), *words]
     line += ["--workers", str(workers), "--heartbeat", str(heartbeat)]
     return subprocess.Popen(line, env=env, stderr=subprocess.PIPE, text=True)
 

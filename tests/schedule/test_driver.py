@@ -1,12 +1,7 @@
-"""The driver: ticks, groups, tensors, order, clocks, resume, and every error before any change."""
+"""The driver: ticks, groups, tensors, order, signals and clocks."""
 
 import copy
-import gc
-import io
 import math
-import pickle
-import warnings
-import weakref
 
 import pytest
 import torch
@@ -23,21 +18,7 @@ from etalambda.schedule import (
     times,
     warmup,
 )
-
-
-def make(*decays, lr=0.1, cls=torch.optim.AdamW, **flags):
-    groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "weight_decay": w} for w in decays]
-    return cls(groups, lr=lr, **flags)
-
-
-def decays(optimizer):
-    return [group["weight_decay"] for group in optimizer.param_groups]
-
-
-def quiet(scheduler, **signals):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scheduler.step(**signals)
+from tests.schedule.decayed import decays, make
 
 
 def test_ticks_of_a_shape():
@@ -185,59 +166,6 @@ def test_two_schedulers_do_not_share_state():
     assert set(optimizer.param_groups[0]) == set(make(0.5).param_groups[0])  # no keys added
 
 
-def test_clobber_is_said_once_with_both_values():
-    optimizer = make(0.5, 0.5)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    optimizer.step()
-    optimizer.param_groups[1]["weight_decay"] = 0.7
-    with pytest.warns(UserWarning, match=r"group 0.1 is 0.7, but this Scheduler set it to 0.5"):
-        scheduler.step()
-    optimizer.param_groups[1]["weight_decay"] = 0.8
-    scheduler.step()
-    assert decays(optimizer) == [0.25, 0.25]
-
-
-def test_step_order_warning_as_torchs():
-    scheduler = Scheduler(make(0.5), weight_decay=linear(4))
-    with pytest.warns(UserWarning, match="before `optimizer.step"):
-        scheduler.step()
-    mixed = Scheduler(make(0.5), weight_decay=MatchedAnnealing(), lr=linear(4))
-    with pytest.warns(UserWarning, match="before `optimizer.step"):
-        mixed.step(loss=1.0)
-
-
-def test_non_finite_loss_keeps_the_value_is_counted_and_said_once():
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=MatchedAnnealing())
-    optimizer.step(), scheduler.step(loss=2.0), scheduler.step(loss=1.0)
-    with pytest.warns(UserWarning, match="loss is nan at tick 3; weight_decay keeps its value"):
-        scheduler.step(loss=math.nan)
-    scheduler.step(loss=math.inf)
-    assert decays(optimizer) == [0.25]
-    assert scheduler.non_finite == {"weight_decay": 2}
-
-
-def test_a_users_own_rule_that_turns_nan_keeps_its_value():
-    class Half:
-        reads = ("loss",)
-
-        def init(self):
-            return ()
-
-        def update(self, state, seen):
-            assert set(seen) == {"loss", "initial"}
-            return seen["loss"] / 2, ()
-
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=Half())
-    optimizer.step(), scheduler.step(loss=1.0)
-    with pytest.warns(UserWarning, match="keeps its value"):
-        scheduler.step(loss=math.nan)
-    assert decays(optimizer) == [0.25]
-    with pytest.raises(ValueError, match=r"factor -1\.0 at tick 3"):
-        scheduler.step(loss=-2.0)
-
-
 def scaled_step(optimizer, scaler, gradient):
     for group in optimizer.param_groups:
         for p in group["params"]:
@@ -272,105 +200,6 @@ def test_gradient_accumulation_counts_optimizer_steps():
     assert decays(optimizer) == [0.25]
 
 
-def test_resume_says_who_wins():
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    optimizer.step(), scheduler.step()
-    state = scheduler.state_dict()
-    for keep, expected in {"checkpoint": 0.375, "constructor": 0.15}.items():
-        again = make(0.2)
-        resumed = Scheduler(again, weight_decay=linear(4))
-        with pytest.warns(UserWarning, match=f"0.5 in the checkpoint and 0.2 .* keep='{keep}'"):
-            resumed.load_state_dict(state, keep=keep)
-        again.load_state_dict(optimizer.state_dict())  # the later load does not undo it
-        assert decays(again) == pytest.approx([expected])
-
-
-def test_built_after_the_optimizer_was_loaded():
-    """The driven value in the checkpoint is not taken for another base value."""
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    optimizer.step(), scheduler.step()
-    again = make(0.5)
-    again.load_state_dict(optimizer.state_dict())
-    resumed = Scheduler(again, weight_decay=linear(4))
-    resumed.load_state_dict(scheduler.state_dict())
-    again.step(), resumed.step()
-    assert decays(again) == [0.25]
-
-
-def test_checkpoints_from_before_and_to_plain_torch():
-    plain = make(0.5)
-    plain.step()
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    optimizer.load_state_dict(plain.state_dict())  # made before etalambda was added
-    optimizer.step(), scheduler.step()
-    plain.load_state_dict(optimizer.state_dict())  # ours into plain torch
-    assert decays(plain) == [0.375]
-
-
-def test_removal_mid_run_gives_the_base_back():
-    optimizer = make(0.5, 0.0)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4), lr=linear(2))
-    optimizer.step(), scheduler.step()
-    scheduler.remove()
-    assert (decays(optimizer), optimizer.param_groups[0]["lr"]) == ([0.5, 0.0], 0.1)
-    assert not optimizer._optimizer_step_post_hooks
-    optimizer.step()
-
-
-def test_flattened_checkpoints_from_before_load():
-    from torch.distributed.checkpoint.state_dict import (
-        StateDictOptions,
-        get_optimizer_state_dict,
-        set_optimizer_state_dict,
-    )
-
-    def built():
-        model = torch.nn.Linear(2, 1)
-        return model, torch.optim.AdamW(model.parameters(), weight_decay=0.5)
-
-    options = StateDictOptions(flatten_optimizer_state_dict=True)
-    model, plain = built()
-    model(torch.ones(1, 2)).sum().backward()
-    plain.step()
-    flat = get_optimizer_state_dict(model, plain, options=options)
-    model, optimizer = built()
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    model(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    set_optimizer_state_dict(model, optimizer, flat, options=options)
-    scheduler.step()
-    assert decays(optimizer) == [0.375]
-
-
-def test_state_is_plain_and_no_optimizer_is_kept_alive():
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=times(MatchedAnnealing(2), linear(4)))
-    optimizer.step(), scheduler.step(loss=2.0)
-    file = io.BytesIO()
-    torch.save(scheduler.state_dict(), file)
-    file.seek(0)
-    assert torch.load(file, weights_only=True) == scheduler.state_dict()
-    seen = weakref.ref(scheduler)
-    hooks = len(optimizer._optimizer_step_post_hooks)
-    del scheduler
-    gc.collect()
-    assert seen() is None
-    assert len(optimizer._optimizer_step_post_hooks) == hooks - 1
-    optimizer.step()
-
-
-def test_a_copy_goes_on_by_itself():
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, clock="optimizer", weight_decay=linear(4))
-    for copied in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
-        other, its = copied((optimizer, scheduler))
-        other.step(), its.step()
-        assert (decays(other), decays(optimizer)) == ([0.375], [0.5])
-
-
 def test_repr_and_simulate_are_for_people():
     scheduler = Scheduler(make(0.5, 0.0), weight_decay=times(cosine(8), warmup(2)))
     text = repr(scheduler)
@@ -389,72 +218,3 @@ def test_plot_draws_four_panels():
     figure = Scheduler(make(0.5), weight_decay=cosine(8)).plot(10)
     assert [axis.get_title() for axis in figure.axes][2:] == ["ηλ", "K = Σ ηλ"]
     assert len(figure.axes[0].lines[0].get_ydata()) == 10
-
-
-ERRORS = {
-    "no rules": (lambda: Scheduler(make(0.5)), "no rule given"),
-    "no such entry": (
-        lambda: Scheduler(make(0.5), weight_deacy=linear(4)),
-        "did you mean 'weight_decay'",
-    ),
-    "entry without numbers": (lambda: Scheduler(make(0.5), betas=linear(4)), "unknown group entry"),
-    "zero everywhere": (
-        lambda: Scheduler(make(0.0, 0.0), weight_decay=linear(4)),
-        "weight_decay is 0 in every group",
-    ),
-    "no optimizer": (lambda: Scheduler([], weight_decay=linear(4)), "optimizers is empty"),
-    "clock": (lambda: Scheduler(make(0.5), clock="call", weight_decay=linear(4)), "'calls'"),
-    "negative factor": (lambda: Scheduler(make(0.5), weight_decay=lambda step: -1), "factor -1"),
-    "nan factor": (lambda: Scheduler(make(0.5), weight_decay=lambda step: math.nan), "factor nan"),
-    "peak 0": (lambda: Scheduler(make(0.5, lr=0.0), weight_decay=CoupledToLR()), "peak learning"),
-    "unknown last": (lambda: Scheduler(make(0.5), weight_decay=linear(4)).last("lr"), "entry 'lr'"),
-    "steps": (lambda: simulate(0), "steps must be"),
-    "signals": (lambda: simulate(2, signals=[{}]), "1 entries for steps=2"),
-}
-
-
-@pytest.mark.parametrize("case", ERRORS)
-def test_errors(case):
-    attempt, message = ERRORS[case]
-    with pytest.raises(ValueError, match=message):
-        attempt()
-
-
-def test_type_errors():
-    for rule, message in ((linear, "is a class"), (0.1, "is a number"), ("cosine", "not a rule")):
-        with pytest.raises(TypeError, match=message):
-            Scheduler(make(0.5), weight_decay=rule)
-    with pytest.raises(TypeError, match="not the model"):
-        Scheduler(torch.nn.Linear(2, 2).parameters(), weight_decay=linear(4))
-
-
-@pytest.mark.parametrize("signals", [{}, {"los": 1.0}, {"loss": None}])
-def test_a_missing_signal_changes_nothing(signals):
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, lr=linear(4), weight_decay=MatchedAnnealing())
-    optimizer.step()
-    with pytest.raises(ValueError, match=r"reads 'loss', .* call step\(loss=...\)"):
-        scheduler.step(**signals)
-    assert (scheduler.ticks, optimizer.param_groups[0]["lr"]) == (0, 0.1)
-    quiet(scheduler, loss=1.0)
-    assert scheduler.ticks == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda state: state | {"rules": {"weight_decay": "AutoL2"}}, "of the rules"),
-        (lambda state: {"tick": 3}, "lacks"),
-    ],
-)
-def test_a_foreign_state_changes_nothing(change, message):
-    optimizer = make(0.5)
-    scheduler = Scheduler(optimizer, weight_decay=linear(4))
-    optimizer.step(), scheduler.step()
-    with pytest.raises(ValueError, match=message):
-        scheduler.load_state_dict(change(scheduler.state_dict()))
-    with pytest.raises(ValueError, match="in 2 groups, this scheduler in 1"):
-        scheduler.load_state_dict(Scheduler(make(0.5, 0.5), weight_decay=linear(4)).state_dict())
-    with pytest.raises(ValueError, match="unknown keep"):
-        scheduler.load_state_dict(scheduler.state_dict(), keep="mine")
-    assert (scheduler.ticks, decays(optimizer)) == (1, [0.375])

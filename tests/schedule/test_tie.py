@@ -9,18 +9,9 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
 
 from etalambda.schedule import COUPLINGS, MatchedAnnealing, Scheduler, cosine, inverse, tie
+from tests.schedule.decayed import decays, make
 
 BASE, PEAK = 0.5, 0.1
-
-
-def make(*decays, lr=PEAK, dtype=torch.float32, **flags):
-    ones = torch.ones(2, dtype=dtype)
-    groups = [{"params": [torch.nn.Parameter(ones.clone())], "weight_decay": w} for w in decays]
-    return torch.optim.AdamW(groups, lr=lr, **flags)
-
-
-def decays(optimizer):
-    return [float(group["weight_decay"]) for group in optimizer.param_groups]
 
 
 # What one step removes of each weight, ηλ, in the sources' own terms.
