@@ -15,6 +15,9 @@ from etalambda.diagnose.monitor import Quantity
 from etalambda.schedule import Scheduler
 from etalambda.schedule.rule import Memory, Rule, Signal, check_rule
 
+Sink = Callable[[dict[str, Any]], Any]
+"""A function of one row."""
+
 
 class LateScheduler:
     """Rules now, a `Scheduler` once there are optimizers."""
@@ -69,7 +72,7 @@ class LateMonitor:
     def __init__(
         self,
         when: Callable[[int], bool] | None,
-        sinks: tuple[Callable[[dict[str, Any]], Any], ...],
+        sinks: tuple[Sink, ...],
         quantities: Mapping[str, Quantity],
     ) -> None:
         for sink in sinks:
@@ -123,3 +126,33 @@ class LossMeter:
         if not losses:
             return {}
         return {"loss": lambda: float(sum(losses)) / (len(losses) if split else 1)}
+
+
+class Drives:
+    """A callback that schedules: its rules now, its scheduler once training has started."""
+
+    def __init__(self, **rules: Rule) -> None:
+        self._late, self._meter = LateScheduler(rules), LossMeter()
+
+    @property
+    def scheduler(self) -> Scheduler | None:
+        """The driver, once training has started."""
+        return self._late.scheduler
+
+
+class Watches:
+    """A callback that measures: what and when now, its monitor once training has started."""
+
+    def __init__(
+        self,
+        when: Callable[[int], bool] | None = None,
+        *,
+        sinks: tuple[Sink, ...] = (),
+        **quantities: Quantity,
+    ) -> None:
+        self._late = LateMonitor(when, tuple(sinks), quantities)
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The monitor, once training has started; it stays readable afterwards."""
+        return self._late.monitor

@@ -12,10 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from etalambda._common import need
-from etalambda.diagnose import Monitor
 from etalambda.diagnose.monitor import Quantity
-from etalambda.integrations._run import LateMonitor, LateScheduler, LossMeter
-from etalambda.schedule import Scheduler
+from etalambda.integrations._run import Drives, Sink, Watches
 from etalambda.schedule.rule import Rule
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ else:
     Callback = need("lightning.pytorch", "lightning").Callback
 
 
-class WeightDecayCallback(Callback):
+class WeightDecayCallback(Drives, Callback):
     """Drive entries of the optimizers' param groups by rules, in any ``Trainer``.
 
     The loss that feedback rules read is what ``training_step`` returns, averaged over accumulated
@@ -34,6 +32,9 @@ class WeightDecayCallback(Callback):
         signals: Signal name -> name of a logged metric, for rules that read more than the loss:
             ``{"error": "train_error"}``. A metric counts from its first log on.
         rules: Entry name -> rule, as for `Scheduler`: ``weight_decay=cosine(10_000)``.
+
+    Attributes:
+        scheduler: The `Scheduler`, once training has started.
 
     Raises:
         ValueError: If there is no rule.
@@ -47,13 +48,8 @@ class WeightDecayCallback(Callback):
     """
 
     def __init__(self, *, signals: Mapping[str, str] | None = None, **rules: Rule) -> None:
-        self._late, self._meter = LateScheduler(rules), LossMeter()
+        super().__init__(**rules)
         self._metrics, self._steps = dict(signals or {}), 0
-
-    @property
-    def scheduler(self) -> Scheduler | None:
-        """The driver, once training has started."""
-        return self._late.scheduler
 
     def observe(self, loss: Any) -> None:
         """Tell the loss of one micro-batch yourself: for manual optimization."""
@@ -92,7 +88,7 @@ class WeightDecayCallback(Callback):
         self._late.load_state_dict(state_dict)
 
 
-class MonitorCallback(Callback):
+class MonitorCallback(Watches, Callback):
     """A `Monitor` for a ``Trainer``: it starts with the training, logs, and survives a resume.
 
     Every row goes to the trainer's loggers, at the row's own step, and to ``sinks``. Steps, K so
@@ -103,6 +99,9 @@ class MonitorCallback(Callback):
         sinks: Further functions of one row, such as a `LivePanel`.
         log: Whether rows go to the trainer's loggers.
         quantities: Name -> function of the list of optimizers, as for `Monitor`.
+
+    Attributes:
+        monitor: The `Monitor`, once training has started; it stays readable afterwards.
 
     Raises:
         TypeError: If a sink is not a function.
@@ -119,17 +118,12 @@ class MonitorCallback(Callback):
         self,
         when: Callable[[int], bool] | None = None,
         *,
-        sinks: tuple[Callable[[dict[str, Any]], Any], ...] = (),
+        sinks: tuple[Sink, ...] = (),
         log: bool = True,
         **quantities: Quantity,
     ) -> None:
+        super().__init__(when, sinks=(*sinks, *([self._log] if log else [])), **quantities)
         self._trainer: Trainer | None = None
-        self._late = LateMonitor(when, (*sinks, *([self._log] if log else [])), quantities)
-
-    @property
-    def monitor(self) -> Monitor | None:
-        """The monitor, once training has started; it stays readable afterwards."""
-        return self._late.monitor
 
     def on_train_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Start to measure: the optimizers exist, and a checkpoint has been restored."""

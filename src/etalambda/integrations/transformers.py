@@ -7,15 +7,12 @@ The state travels in ``trainer_state.json`` of every checkpoint. For rules that 
 ``optimizers=(optimizer, LRSchedulerAdapter(scheduler, lr_scheduler))`` works as well.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from etalambda._common import need
-from etalambda.diagnose import Monitor
-from etalambda.diagnose.monitor import Quantity
 from etalambda.diagnose.rehearsal import unwrapped
-from etalambda.integrations._run import LateMonitor, LateScheduler, LossMeter
-from etalambda.schedule import Scheduler
+from etalambda.integrations._run import Drives, LossMeter, Watches
 from etalambda.schedule.rule import Rule
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ else:
 _KEY, _MONITOR_KEY = "etalambda", "etalambda.monitor"
 
 
-class WeightDecayCallback(TrainerCallback):
+class WeightDecayCallback(Drives, TrainerCallback):
     """Drive entries of the optimizer's param groups by rules, in a ``Trainer``.
 
     The loss that feedback rules read is the one in the model's own output, averaged over
@@ -36,6 +33,9 @@ class WeightDecayCallback(TrainerCallback):
 
     Args:
         rules: Entry name -> rule, as for `Scheduler`: ``weight_decay=cosine(10_000)``.
+
+    Attributes:
+        scheduler: The `Scheduler`, once training has started.
 
     Raises:
         ValueError: If there is no rule.
@@ -49,14 +49,9 @@ class WeightDecayCallback(TrainerCallback):
     """
 
     def __init__(self, **rules: Rule) -> None:
-        self._late, self._meter = LateScheduler(rules), LossMeter()
+        super().__init__(**rules)
         self._told = False  # whether observe() was called: the model's own loss then does not count
         self._hook: Any = None
-
-    @property
-    def scheduler(self) -> Scheduler | None:
-        """The driver, once training has started."""
-        return self._late.scheduler
 
     def observe(self, loss: Any, *, mean: bool = True) -> None:
         """Tell the loss of one micro-batch; ``mean=False`` if it is a share of the step's."""
@@ -117,7 +112,7 @@ class WeightDecayCallback(TrainerCallback):
             self._meter.add(loss, mean=not share)
 
 
-class MonitorCallback(TrainerCallback):
+class MonitorCallback(Watches, TrainerCallback):
     """A `Monitor` for a ``Trainer``: it starts with the training and survives a resume.
 
     Rows go to ``sinks``, and the newest one into the logs that callbacks after this one see
@@ -129,6 +124,9 @@ class MonitorCallback(TrainerCallback):
         sinks: Functions of one row, such as ``wandb.log`` or a `LivePanel`.
         quantities: Name -> function of the list of optimizers, as for `Monitor`.
 
+    Attributes:
+        monitor: The `Monitor`, once training has started; it stays readable afterwards.
+
     Raises:
         TypeError: If a sink is not a function.
         ValueError: When training starts, if a quantity is called ``step`` or ``K``.
@@ -139,20 +137,6 @@ class MonitorCallback(TrainerCallback):
         >>> callback.monitor is None  # until training starts
         True
     """
-
-    def __init__(
-        self,
-        when: Callable[[int], bool] | None = None,
-        *,
-        sinks: tuple[Callable[[dict[str, Any]], Any], ...] = (),
-        **quantities: Quantity,
-    ) -> None:
-        self._late = LateMonitor(when, tuple(sinks), quantities)
-
-    @property
-    def monitor(self) -> Monitor | None:
-        """The monitor, once training has started; it stays readable afterwards."""
-        return self._late.monitor
 
     def on_train_begin(
         self,

@@ -119,11 +119,11 @@ class Pictures:
         """
         check_positive(batch_size=batch_size)
         recipe, device = recipe or Recipe(), self.images.device
-        generator = torch.Generator(device).manual_seed(_mix(seed, epoch, 0))
+        generator = torch.Generator(device).manual_seed(mixed_seed(seed, epoch, 0))
         order = torch.randperm(len(self), generator=generator, device=device)
         for number, chosen in enumerate(order.split(batch_size)):
             if number >= start:
-                generator.manual_seed(_mix(seed, epoch, number + 1))
+                generator.manual_seed(mixed_seed(seed, epoch, number + 1))
                 x = self._scaled(_augmented(self.images[chosen], recipe, generator))
                 x = _cut_out(x, recipe.cutout, generator)
                 yield self._mixed(x, self.labels[chosen], recipe.mixup, generator)
@@ -196,8 +196,12 @@ def _beta(alpha: float, generator: torch.Generator, device: torch.device) -> flo
             return u
 
 
-def _mix(seed: int, epoch: int, number: int) -> int:
-    """One 63-bit seed from three small numbers (splitmix64), so that streams do not overlap."""
+def mixed_seed(seed: int, epoch: int, number: int) -> int:
+    """One 63-bit seed from three small numbers (splitmix64), so that streams do not overlap.
+
+    >>> mixed_seed(0, 1, 2) == mixed_seed(0, 2, 1)
+    False
+    """
     state = 0
     for part in (seed, epoch, number):
         state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF

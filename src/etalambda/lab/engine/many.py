@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from etalambda.lab.engine.masks import Mask, decayed, share
-from etalambda.lab.engine.schedules import Schedules, second_steps
+from etalambda.lab.engine.schedules import Schedules, second_steps, wrong_share
 from etalambda.lab.engine.trials import Classes, Feed, Loss, Snapshot, Trial, everything
 from etalambda.lab.models.stacked import Stacked
 from etalambda.optim import functional
@@ -97,7 +97,7 @@ class Many:
             losses, alive = self.losses.tolist(), self.alive.tolist()
             signals = {
                 "loss": lambda row: losses[row],
-                "error": lambda row: _error(outputs, y, row),
+                "error": lambda row: wrong_share(outputs, y, row),
             }
             self.schedules.see(step, signals, alive)
 
@@ -243,8 +243,3 @@ def _scaled(params: list[Tensor], radius: Tensor) -> list[Tensor]:
     norm = _norms(params)
     scale = torch.where(radius.isnan() | (norm == 0), 1.0, radius / norm)
     return [p * scale.view(-1, *[1] * (p.dim() - 1)) for p in params]
-
-
-def _error(outputs: Tensor, y: Tensor, row: int) -> float:
-    """The share of wrong answers of one trial in this batch."""
-    return float((outputs[row].argmax(-1) != y[row]).double().mean())

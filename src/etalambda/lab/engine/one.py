@@ -12,9 +12,8 @@ from torch.optim import Optimizer
 from etalambda import optim
 from etalambda._common import unknown
 from etalambda.diagnose.decay import decay_form, v_mean
-from etalambda.lab.engine.many import _error
 from etalambda.lab.engine.masks import Mask, share
-from etalambda.lab.engine.schedules import Schedules, second_steps
+from etalambda.lab.engine.schedules import Schedules, second_steps, wrong_share
 from etalambda.lab.engine.trials import Classes, Feed, Loss, Snapshot, Trial, everything
 from etalambda.theory import budget
 
@@ -105,7 +104,7 @@ class One:
             self._move(step, x, y, float(self.second[step]), first=False)
         self._project()
         if self.schedules.has_memory:
-            loss, error = self.loss, lambda row: _error(outputs[None], y[None], row)
+            loss, error = self.loss, lambda row: wrong_share(outputs[None], y[None], row)
             self.schedules.see(step, {"loss": lambda row: loss, "error": error}, [self.alive])
 
     def _move(

@@ -93,6 +93,15 @@ class Schedules:
         return Seen(rule.reads, fetch)
 
 
+def wrong_share(outputs: Tensor, targets: Tensor, row: int) -> float:
+    """The signal ``error``: the share of wrong answers of one trial in its batch.
+
+    >>> wrong_share(torch.tensor([[[0.9, 0.1], [0.2, 0.8]]]), torch.tensor([[0, 0]]), row=0)
+    0.5
+    """
+    return float((outputs[row].argmax(-1) != targets[row]).double().mean())
+
+
 def second_steps(trials: Sequence[Trial], weight_decay: Tensor) -> Tensor | None:
     """m of the M step (CGD-A3), (steps, T), from the paper's λ = weight_decay / 2; None if none.
 

@@ -106,6 +106,12 @@ def shades(count: int, low: float = 0.0, high: float = 0.88) -> list[str]:
     return [colors.to_hex(viridis(x)) for x in np.linspace(low, high, count)]
 
 
+def strip(axis: Any, place: float, values: np.ndarray, color: str) -> None:
+    """One value a seed as dots side by side around ``place``, and a line at their mean."""
+    axis.plot(place + np.linspace(-0.2, 0.2, len(values)), values, ".", color=color)
+    axis.plot([place - 0.3, place + 0.3], [values.mean()] * 2, color=INK, lw=1.5)
+
+
 @house_style
 def to_svg(figure: Any, name: str, label: str) -> str:
     """The figure as an ``<svg>`` element that scales with the page.
@@ -157,15 +163,3 @@ def by_group(table: dict[str, np.ndarray], *keys: str) -> dict[tuple, dict[str, 
     for i, key in enumerate(zip(*(table[key].tolist() for key in keys))):
         groups.setdefault(key, []).append(i)
     return {key: {c: v[rows] for c, v in table.items()} for key, rows in groups.items()}
-
-
-def over_seeds(
-    table: dict[str, np.ndarray], x: str, y: str, reduce: Callable[..., Any] = np.nanmean
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, lowest and highest ``y`` over seeds at each ``x``: (x, middle, low, high)."""
-    places, index = np.unique(table[x], return_inverse=True)
-    columns = [table[y][index == i] for i in range(len(places))]
-    columns = [column[np.isfinite(column)] for column in columns]
-    stats = [(reduce(c), c.min(), c.max()) if c.size else (np.nan,) * 3 for c in columns]
-    middle, low, high = np.array(stats, dtype=float).T
-    return places, middle, low, high

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from etalambda.lab.data import TextSplits, Tokens, load, tokens
-from etalambda.lab.data.pipeline import _mix
+from etalambda.lab.data.pipeline import mixed_seed
 from etalambda.lab.data.text import text_of
 from etalambda.lab.tasks.text import text_that_comes_with_python
 from etalambda.lab.train import names
@@ -62,7 +62,7 @@ class TextTask:
 
     def _windows(self, seed: int, epoch: int, number: int) -> Batch:
         tokens = self.tokens["train"]
-        generator = torch.Generator().manual_seed(_mix(seed, epoch, number))
+        generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, number))
         last = len(tokens) - self.context
         starts = torch.randint(last, (self.batch_size, 1), generator=generator).to(tokens.device)
         window = tokens[starts + torch.arange(self.context + 1, device=tokens.device)]

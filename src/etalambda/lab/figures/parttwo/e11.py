@@ -17,20 +17,12 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.configs import log_grid
-from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
+from etalambda.lab.figures.parttwo._tuning import Tuning, chosen
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
-from etalambda.lab.reproduce.cells import (
-    Cell,
-    best_by,
-    choosing,
-    digits_job,
-    in_points,
-    rows_where,
-)
+from etalambda.lab.reproduce.cells import in_points, rows_where
 from etalambda.lab.statistics import Interval
-from etalambda.schedule import cosine
 
 MOMENTUM = 0.9
 ARMS = {"SGDS": "sgds", "SGDS, own choice": "sgds", "SGDW": "sgdw"}
@@ -52,48 +44,22 @@ class Pairs(Recipe):
 
 def measure(recipe: Pairs, bench: Bench) -> Iterable[Jobs]:
     """First the grids of SGD and SGDS, then every arm on the reporting seeds."""
-    steps = 12 * recipe.epochs
-
-    def job(model: str, optimizer: str, cells: list[Cell], table: str) -> Any:
-        settings: dict[str, Any] = dict(epochs=recipe.epochs, label_noise=recipe.label_noise)
-        where: dict[str, Any] = dict(device=bench.device, table=table)
-        return digits_job(cells, model=model, optimizer=optimizer, **settings, **where)
-
-    def cell(model: str, arm: str, seed: int, lr: float, decay: float) -> Cell:
-        labels = {"model": model, "arm": arm}
-        return Cell(labels, Trial(seed, lr, decay, rules={"lr": cosine(steps)}))
-
-    yield {
-        f"grid.{model}.{optimizer}": job(
-            model,
-            optimizer,
-            [
-                cell(model, optimizer, seed, lr, decay)
-                for lr, decay in product(recipe.lrs, recipe.weight_decays)
-                for seed in choosing(recipe.choosing)
-            ],
-            "grid",
-        )
-        for model, optimizer in product(recipe.models, ("sgd", "sgds"))
-    }
+    tuning = Tuning(recipe.epochs, recipe.label_noise, recipe.choosing, bench.device)
+    settings = list(product(recipe.lrs, recipe.weight_decays))
+    yield tuning.grid(dict.fromkeys(product(recipe.models, ("sgd", "sgds")), settings))
     grid, report = bench.tables()["grid"], {}
     for model in recipe.models:
-        best = {
-            optimizer: best_by(rows_where(grid, model=model, arm=optimizer), "lr", "weight_decay")
-            for optimizer in ("sgd", "sgds")
-        }
-        lr, decay = best["sgd"]["lr"], best["sgd"]["weight_decay"]
-        chosen = {
+        lr, decay = chosen(grid, model, "sgd")
+        ways = {
             "SGD": ("sgd", lr, decay),
             "SGDS": ("sgds", lr, decay),
-            "SGDS, own choice": ("sgds", best["sgds"]["lr"], best["sgds"]["weight_decay"]),
+            "SGDS, own choice": ("sgds", *chosen(grid, model, "sgds")),
             "SGDW": ("sgdw", lr, decay / (1 - MOMENTUM)),
         }
-        for arm, (optimizer, own_lr, own_decay) in chosen.items():
-            cells = [cell(model, arm, seed, own_lr, own_decay) for seed in range(recipe.seeds)]
-            report[f"report.{model}.{arm.replace(', ', '-').replace(' ', '-')}"] = job(
-                model, optimizer, cells, "cells"
-            )
+        for arm, (optimizer, *at) in ways.items():
+            cells = [tuning.cell(model, arm, seed, *at) for seed in range(recipe.seeds)]
+            part = f"report.{model}.{arm.replace(', ', '-').replace(' ', '-')}"
+            report[part] = tuning.job(model, optimizer, cells)
     yield report
 
 

@@ -18,20 +18,13 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.configs import log_grid
-from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.parttwo._tuning import Tuning, chosen
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, strip
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below
-from etalambda.lab.reproduce.cells import (
-    Cell,
-    best_by,
-    choosing,
-    digits_job,
-    in_points,
-    rows_where,
-)
+from etalambda.lab.reproduce.cells import in_points, rows_where
 from etalambda.lab.statistics import Interval
-from etalambda.schedule import cosine, replay
+from etalambda.schedule import replay
 
 MODELS = ("mlp", "cnn")
 CONTROLS = ("AdamW", "mean of AdamS", "trace of AdamS", "shuffled trace")
@@ -52,55 +45,31 @@ class Tuned(Recipe):
 
 def measure(recipe: Tuned, bench: Bench) -> Iterable[Jobs]:
     """The grids; then AdamS with its trace and AdamW tuned; then AdamW repeating AdamS."""
-    shape = cosine(12 * recipe.epochs)
-
-    def job(model: str, optimizer: str, cells: list[Cell], **options: Any) -> Any:
-        settings: dict[str, Any] = dict(epochs=recipe.epochs, label_noise=recipe.label_noise)
-        options |= dict(device=bench.device)
-        return digits_job(cells, model=model, optimizer=optimizer, **settings, **options)
-
-    def cell(model: str, arm: str, seed: int, lr: float, decay: float, **rules: Any) -> Cell:
-        trial = Trial(seed, lr, decay, rules={"lr": shape} | rules)
-        return Cell({"model": model, "arm": arm}, trial)
-
-    yield {
-        f"grid.{model}.{optimizer}": job(
-            model,
-            optimizer,
-            [
-                cell(model, optimizer, seed, lr, decay)
-                for lr, decay in product(recipe.lrs, getattr(recipe, optimizer))
-                for seed in choosing(recipe.choosing)
-            ],
-            table="grid",
-        )
-        for model, optimizer in product(MODELS, ("adams", "adamw"))
-    }
-    grid, stage = bench.tables()["grid"], {}
-    best = {
-        (model, arm): best_by(rows_where(grid, model=model, arm=arm), "lr", "weight_decay")
-        for model, arm in product(MODELS, ("adams", "adamw"))
-    }
+    tuning = Tuning(recipe.epochs, recipe.label_noise, recipe.choosing, bench.device)
+    grids = {name: list(product(recipe.lrs, getattr(recipe, name))) for name in ("adams", "adamw")}
+    both = list(product(MODELS, grids))
+    yield tuning.grid({(model, name): grids[name] for model, name in both})
+    grid = bench.tables()["grid"]
+    best = {(model, name): chosen(grid, model, name) for model, name in both}
+    stage = {}
     for model, (arm, optimizer) in product(MODELS, (("AdamS", "adams"), ("AdamW", "adamw"))):
         at = best[model, optimizer]
-        cells = [
-            cell(model, arm, seed, at["lr"], at["weight_decay"]) for seed in range(recipe.seeds)
-        ]
-        stage[f"report.{model}.{arm}"] = job(model, optimizer, cells, trace=arm == "AdamS")
+        cells = [tuning.cell(model, arm, seed, *at) for seed in range(recipe.seeds)]
+        stage[f"report.{model}.{arm}"] = tuning.job(model, optimizer, cells, trace=arm == "AdamS")
     yield stage
-    traces = bench.tables()["traces"]
+    traces, shape = bench.tables()["traces"], tuning.shape
     stage = {}
     for model in MODELS:
-        lr, cells = best[model, "adams"]["lr"], []
+        (lr, _), cells = best[model, "adams"], []
         for seed in range(recipe.seeds):
             course, mean = decays(traces, model, seed, lr, shape)
             mixed = course[np.random.RandomState(seed).permutation(len(course))]
             mixed = mixed * spent(course, lr, shape) / spent(mixed, lr, shape)  # the same K
-            cells.append(cell(model, "mean of AdamS", seed, lr, mean))
+            cells.append(tuning.cell(model, "mean of AdamS", seed, lr, mean))
             for arm, values in (("trace of AdamS", course), ("shuffled trace", mixed)):
                 rule = replay(values.tolist(), initial=mean)
-                cells.append(cell(model, arm, seed, lr, mean, weight_decay=rule))
-        stage[f"replay.{model}"] = job(model, "adamw", cells)
+                cells.append(tuning.cell(model, arm, seed, lr, mean, weight_decay=rule))
+        stage[f"replay.{model}"] = tuning.job(model, "adamw", cells)
     yield stage
 
 
@@ -140,8 +109,7 @@ def draw(tables: Tables) -> Any:
     for axis, model in zip(axes, MODELS):
         for place, (arm, color) in enumerate(zip(arms, OKABE_ITO)):
             points = 100 * rows_where(cells, model=model, arm=arm)["test"]
-            axis.plot(place + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
-            axis.plot([place - 0.3, place + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+            strip(axis, place, points, color)
         names = [
             arm.replace(" of AdamS", "\nof AdamS").replace(" trace", "\ntrace") for arm in arms
         ]

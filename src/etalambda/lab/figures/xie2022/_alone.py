@@ -15,7 +15,7 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks, strip
 from etalambda.lab.figures.xie2022._maps import Judged
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
 from etalambda.lab.reproduce.alone import evaluated, trained
@@ -155,8 +155,7 @@ def draw(tables: Tables, label: str = "test error, %") -> Any:
         means = [100 * rows["test"][rows["decay"] == decay].mean() for decay in decays]
         left.plot(decays, means, "o-", ms=4, color=color, label=arm)
         points = 100 * at_best(tables, arm)["test"]
-        right.plot(place + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
-        right.plot([place - 0.3, place + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+        strip(right, place, points, color)
         right.annotate(f"{points.mean():.2f}", (place, points.max()), (0, 4),
                        textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
     left.set(xscale="log", xlabel="weight decay, AdamW's times 0.001", ylabel=label)

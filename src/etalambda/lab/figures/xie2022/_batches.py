@@ -17,7 +17,7 @@ import numpy as np
 from etalambda._common import need
 from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import Job, Tables
-from etalambda.lab.figures.style import INK, OKABE_ITO, house_style
+from etalambda.lab.figures.style import OKABE_ITO, house_style, strip
 from etalambda.lab.figures.xie2022._maps import (
     ARMS,
     HYPER,
@@ -151,8 +151,7 @@ def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
         for spot, (rule, color) in enumerate(zip(RULES, OKABE_ITO)):
             rows = rows_where(tables["cells"], model=model, arm=arm, rule=rule)
             points = 100 * rows["test"]
-            right.plot(spot + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
-            right.plot([spot - 0.3, spot + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+            strip(right, spot, points, color)
         right.set_xticks(range(len(RULES)), RULES)
         right.set(ylabel="test error, %", title=f"large batch, n = {len(points)}")
     return fig

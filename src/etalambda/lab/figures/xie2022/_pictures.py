@@ -10,7 +10,7 @@ import numpy as np
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.grid import map_grid
 from etalambda.lab.figures.map import arm_maps
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks, strip
 from etalambda.lab.figures.xie2022._maps import ARMS, errors
 from etalambda.lab.reproduce.cells import rows_where
 
@@ -53,8 +53,7 @@ def sweeps(tables: Tables, models: Sequence[str], arms: Sequence[str]) -> Any:
             left.plot(decays, mean, "o-", ms=4, color=color, label=arm)
             left.fill_between(decays, mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
             points = 100 * rows_where(tables["cells"], model=model, arm=arm)["test"]
-            right.plot(spot + np.linspace(-0.2, 0.2, len(points)), points, ".", color=color)
-            right.plot([spot - 0.3, spot + 0.3], [points.mean()] * 2, color=INK, lw=1.5)
+            strip(right, spot, points, color)
         left.set(xscale="log", yscale="log", xlabel=decay_label(arms))
         left.set(ylabel="test error, %")
         plain_log_ticks(left.yaxis, (1, 1.5, 2, 3, 5, 7))
