@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from etalambda.lab.experiments.parts import HYPER
-from etalambda.lab.figures.parttwo import e1
+from etalambda.lab.figures.parttwo import e1, e10
 from etalambda.lab.models import MLP, MODELS
 from etalambda.lab.records import files
 from etalambda.lab.reproduce.cells import rows_where
@@ -27,6 +27,7 @@ from etalambda.lab.tasks.digits import SIZES
 from etalambda.theory.shapes import Schedule
 
 Rows = Mapping[str, np.ndarray]
+NETS = {**MODELS, "small mlp": e10.NET}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def errors(rows: Rows, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.n
 
 @cache
 def _parameters(model: str) -> int:
-    return sum(p.numel() for p in MODELS[model]().parameters())
+    return sum(p.numel() for p in NETS[model]().parameters())
 
 
 def _kept(home: Path, name: str, table: str) -> Rows | None:
@@ -181,7 +182,7 @@ def _e10(home: Path) -> Iterator[Grid]:
         columns = (grid[name].tolist() for name in ("optimizer", "batch", "lr"))
         for optimizer, batch, lr in dict.fromkeys(zip(*columns)):
             rows = rows_where(grid, optimizer=optimizer, batch=batch, lr=lr)
-            yield digits("E10", "mlp", optimizer, _round(lr), 40, rows, batch=batch)
+            yield digits("E10", "small mlp", optimizer, _round(lr), 40, rows, batch=batch)
 
 
 def _e11(home: Path) -> Iterator[Grid]:
