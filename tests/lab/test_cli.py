@@ -42,13 +42,6 @@ def test_the_package_is_the_command():
     assert done.stdout == cli.help_text() + "\n"
 
 
-def test_without_the_extra_a_command_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tyro", None)  # as if it were not installed
-    assert cli.main(["suggest", "--lr", "1"]) == 2
-    assert "pip install 'etalambda[lab]'" in capsys.readouterr().err
-    assert cli.main(["--help"]) == 0
-
-
 def test_every_command_is_there_and_explains_itself(capsys):
     for name, command in cli.COMMANDS.items():
         assert f"  {name} " in cli.help_text()

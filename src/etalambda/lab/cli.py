@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from etalambda._common import need, unknown
+from etalambda._common import unknown
 
 PITCH = """\
 etalambda tells you what your weight decay does, picks a sensible one, and keeps it in step with
@@ -88,11 +88,9 @@ def load(name: str) -> Callable[..., Any]:
 
     Raises:
         ValueError: For an unknown name; it lists the known ones and the nearest.
-        ModuleNotFoundError: Without the ``lab`` extra; it says how to install it.
     """
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    need("tyro", "lab")  # before a command's module imports it and fails without naming the extra
     module, function = COMMANDS[name].target.split(":")
     return getattr(import_module(module), function)
 
