@@ -10,6 +10,7 @@ run with the same config skips the parts that are there.
 """
 
 from etalambda.lab.records.lock import RunLocked
-from etalambda.lab.records.run import ConfigMismatch, RecordError, Run, RunData, open_run, read
+from etalambda.lab.records.reading import RunData, read
+from etalambda.lab.records.run import ConfigMismatch, RecordError, Run, open_run
 
 __all__ = ["ConfigMismatch", "RecordError", "Run", "RunData", "RunLocked", "open_run", "read"]

@@ -1,4 +1,4 @@
-"""Opening, filling, finishing and reading a run's record."""
+"""Opening, filling and finishing a run's record."""
 
 from __future__ import annotations
 
@@ -10,44 +10,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etalambda.lab.records import files
 from etalambda.lab.records.environment import command, environment, now
-from etalambda.lab.records.files import RecordError, Table
+from etalambda.lab.records.files import RecordError
 from etalambda.lab.records.interrupts import uninterrupted
 from etalambda.lab.records.lock import locked
+from etalambda.lab.records.reading import merged_tables, whole_parts
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
 class ConfigMismatch(RecordError):
     """The folder holds a run of another config; the message lists what differs."""
-
-
-@dataclass(frozen=True)
-class RunData:
-    """What a run folder holds.
-
-    ``config`` as it was asked, ``env`` where it ran, ``tables`` name -> column -> array (the main
-    table is ``metrics``; strings are objects), ``finished`` whether all of it is there, ``kind``
-    which experiment it is.
-
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with open_run(folder, {"lr": 0.1}, kind="mine") as run:
-    ...         run.add("epoch=0", metrics={"loss": [0.9]})
-    ...     found = read(folder)
-    >>> found.kind, found.config, found.finished, found.tables
-    ('mine', {'lr': 0.1}, False, {'metrics': {'loss': array([0.9])}})
-    """
-
-    config: dict[str, Any]
-    env: dict[str, Any]
-    tables: dict[str, Table]
-    finished: bool
-    kind: str
 
 
 class Run:
@@ -69,7 +46,7 @@ class Run:
         self.folder = folder
         self.env = env
         self.finished = bool(env.get("finished"))
-        self.done: set[str] = set(env.get("parts", ())) if self.finished else _whole_parts(folder)
+        self.done: set[str] = set(env.get("parts", ())) if self.finished else whole_parts(folder)
 
     @uninterrupted()
     def add(self, part: str, **tables: Mapping[str, Any]) -> None:
@@ -131,7 +108,7 @@ class Run:
         if self.finished or files.read_json(self.folder / "env.json").get("finished"):
             self.finished = True  # perhaps by another host that took this run over
             return
-        for name, table in _part_tables(self.folder, self.done).items():
+        for name, table in merged_tables(self.folder, self.done).items():
             temporary = self.folder / f".{name}.{os.getpid()}.tmp"
             try:
                 files.write_parquet(temporary, table)
@@ -164,6 +141,7 @@ def open_run(
         RecordError: If the folder cannot be written.
 
     Example:
+        >>> from etalambda.lab.records import read
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with open_run(folder, {"seeds": 2}, kind="map") as run:
         ...         run.add("seed=0", metrics={"lr": [0.1, 0.2], "error": [3.0, 4.0]})
@@ -209,45 +187,6 @@ def _session(folder: Path, env: dict[str, Any]) -> Iterator[None]:
             _write_env(folder, env)
 
 
-def read(folder: str | Path) -> RunData:
-    """Everything recorded in a run folder, finished or not, also while it is being written.
-
-    A part that is cut off or still being written is left out.
-
-    Raises:
-        RecordError: If the folder holds no run.
-
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with open_run(folder, {"lr": 0.1}, kind="mine") as run:
-    ...         run.add("epoch=0", metrics={"loss": [0.9]})
-    ...         print(read(folder).tables["metrics"]["loss"])  # while it is being written
-    [0.9]
-    """
-    folder = Path(folder)
-    if not (folder / "config.toml").is_file():
-        raise RecordError(f"{folder} holds no run: config.toml is missing")
-    head = files.read_toml(folder / "config.toml")
-    env, found = _contents(folder)
-    finished = bool(env.get("finished"))
-    return RunData(head.get("config", {}), env, found, finished, str(head.get("kind", "")))
-
-
-def _contents(folder: Path) -> tuple[dict[str, Any], dict[str, Table]]:
-    """env and tables; read again if the run finished, and so moved its parts, meanwhile."""
-    env = files.read_json(folder / "env.json")
-    if env.get("finished"):
-        return env, {path.stem: files.read_parquet([path]) for path in _tables(folder)}
-    try:
-        found = _part_tables(folder, _whole_parts(folder))
-    except RecordError:
-        if not files.read_json(folder / "env.json").get("finished"):
-            raise
-        return _contents(folder)
-    if files.read_json(folder / "env.json").get("finished"):
-        return _contents(folder)
-    return env, found
-
-
 def _claim(folder: Path, text: str) -> None:
     """Write the config, or compare it with the one that is there."""
     path = folder / "config.toml"
@@ -278,28 +217,6 @@ def _put(temporary: Path, target: Path) -> None:
         os.replace(temporary, target)
     except OSError as error:
         raise files.refused(target, error) from error
-
-
-def _whole_parts(folder: Path) -> set[str]:
-    parts = (path for path in (folder / "parts").glob("*") if not path.name.startswith("."))
-    return {part.name for part in parts if all(map(files.looks_whole, _tables(part)))}
-
-
-def _tables(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith("."))
-
-
-def _part_tables(folder: Path, parts: set[str]) -> dict[str, Table]:
-    by_name: dict[str, list[Path]] = {}
-    for part in sorted(parts, key=_natural):
-        for path in _tables(folder / "parts" / part):
-            by_name.setdefault(path.stem, []).append(path)
-    return {name: files.read_parquet(paths) for name, paths in by_name.items()}
-
-
-def _natural(name: str) -> list[tuple[bool, Any]]:
-    """seed=10 after seed=9."""
-    return [(c.isdigit(), int(c) if c.isdigit() else c) for c in re.split(r"([0-9]+)", name)]
 
 
 def _write_env(folder: Path, env: dict[str, Any]) -> None:
