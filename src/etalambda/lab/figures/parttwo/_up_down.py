@@ -96,6 +96,7 @@ def _passes(count: int) -> str:
 
 
 def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: int) -> None:
+    colors = dict(zip(np.unique(cells["multiple"]), OKABE_ITO))
     multiples = np.unique(rows_where(cells, passes=passes)["multiple"])
     names: list[str] = []
     for index, multiple in enumerate(multiples):
@@ -104,11 +105,11 @@ def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: 
         for name, (difference, differs) in found.items():
             place = -names.index(name) - 0.18 * (index - (len(multiples) - 1) / 2)
             ends = [[difference.value - difference.low], [difference.high - difference.value]]
-            look: dict[str, Any] = dict(color=OKABE_ITO[index], fmt="o", ms=4)
+            look: dict[str, Any] = dict(color=colors[multiple], fmt="o", ms=4)
             face = {} if differs else dict(mfc="white")
             axis.errorbar([difference.value], [place], xerr=ends, **look, **face)
         spent = rows_where(cells, passes=passes, course="constant", multiple=multiple)["K"].mean()
-        axis.plot([], [], "o", color=OKABE_ITO[index], label=f"{spent:.2g}")
+        axis.plot([], [], "o", color=colors[multiple], label=f"{spent:.2g}")
     axis.set_yticks([-i for i in range(len(names))], names, fontsize=8)
     axis.axvline(0, color=INK, lw=0.8)
     largest = max(
