@@ -187,6 +187,21 @@ def test_the_group_shows_its_decay_between_steps_and_after_a_failed_one(name):
 
 
 @every
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "AdamS"])  # torch's fused kernels take none
+def test_complex_weights_are_their_real_and_imaginary_parts(name, kind):
+    real = torch.randn(3, 2, 2, dtype=torch.float64)
+    whole, parts = Parameter(torch.view_as_complex(real.clone())), Parameter(real.clone())
+    for p in (whole, parts):
+        optimizer = OPTIMIZERS[kind]([p])
+        HOOKS[name](optimizer)
+        for step in range(5):
+            g = torch.linspace(-1, step, 12, dtype=torch.float64).reshape(3, 2, 2)
+            p.grad = torch.view_as_complex(g) if p.is_complex() else g
+            optimizer.step()
+    same([torch.view_as_real(whole.detach())], [parts])
+
+
+@every
 def test_a_skipped_step_changes_nothing(name):
     w = Parameter(torch.randn(4, 3))
     optimizer = torch.optim.AdamW([w], lr=0.1, weight_decay=0.2, fused=True)

@@ -260,16 +260,3 @@ def test_a_group_added_later_takes_part_from_then_on():
     optimizer.step()
     torch.testing.assert_close(late.detach().norm(), radius)
     assert set(hook.state) == {first, late}
-
-
-@pytest.mark.parametrize("make", [target_norm_decay, lambda o: constrained_decay(o, bound=0.1)])
-def test_complex_weights_are_their_real_and_imaginary_parts(make):
-    real = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0)).double()
-    whole, parts = Parameter(torch.view_as_complex(real.clone())), Parameter(real.clone())
-    for p in (whole, parts):
-        make(optimizer := sgd([p]))
-        for step in range(5):
-            g = torch.full_like(real, 0.1 * step)
-            p.grad = torch.view_as_complex(g) if p.is_complex() else g
-            optimizer.step()
-    torch.testing.assert_close(torch.view_as_real(whole.detach()), parts.detach())

@@ -33,6 +33,19 @@ def test_stable_decay_takes_over_from_other_optimizers(cls):
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
 
 
+def test_stable_decay_takes_complex_weights_as_two():
+    real = torch.randn(3, 2, 2).double()
+    whole, parts = Parameter(torch.view_as_complex(real.clone())), Parameter(real.clone())
+    for p in (whole, parts):
+        optimizer = torch.optim.Adam([p], lr=0.02, weight_decay=0.1)
+        stable_decay(optimizer)
+        for step in range(1, 5):
+            g = torch.linspace(-1, step, 12).double().reshape(3, 2, 2)
+            p.grad = torch.view_as_complex(g) if p.is_complex() else g
+            optimizer.step()
+    torch.testing.assert_close(torch.view_as_real(whole.detach()), parts.detach())
+
+
 def test_stable_decay_needs_second_moments():
     with pytest.raises(ValueError, match="stable_decay needs betas and exp_avg_sq, and SGD has"):
         stable_decay(torch.optim.SGD(weights()))

@@ -200,5 +200,10 @@ class DecayHook(WeightHook):
                 group["weight_decay"] = value
 
 
+def real_view(tensor: Tensor) -> Tensor:
+    """Real and imaginary parts as weights of their own, as torch's optimizers take them."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
 def _first(pair: tuple[int, Any]) -> int:
     return pair[0]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from etalambda.optim.hooks import Active, WeightHook
+from etalambda.optim.hooks import Active, WeightHook, real_view
 
 
 class _Noise(WeightHook):
@@ -59,8 +59,9 @@ class _Noise(WeightHook):
             std = self._std * self._factor(own["step"])
             own["step"] += 1
             if std:
-                xi = torch.empty_like(p).normal_(generator=self._generator(p.device))
-                p.addcmul_(p, xi, value=std) if self._relative else p.add_(xi, alpha=std)
+                now = real_view(p)
+                xi = torch.empty_like(now).normal_(generator=self._generator(p.device))
+                now.addcmul_(now, xi, value=std) if self._relative else now.add_(xi, alpha=std)
 
     def _generator(self, device: torch.device) -> torch.Generator:
         name = str(device)

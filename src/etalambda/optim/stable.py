@@ -16,6 +16,9 @@ optimizer moves it towards 0 as well, where the step u and the weight agree in s
     paper   η    λ             u                                   v̄^(-p)
     code    lr   weight_decay  the change that the step makes, -Δθ  power
 
+A complex weight is two real ones to all three, as it is to torch's optimizers: L1 shrinks its real
+and its imaginary part, not its modulus.
+
 Departures from the paper: the factor 1 - η λ v̄^(-p) is never below 0 and v̄ = 0 is no decay, as in
 `AdamS`; 1[u θ > 0] leaves weights of exactly 0 alone, where decay does nothing in any case.
 """
@@ -30,7 +33,7 @@ from torch.optim import Optimizer
 from etalambda._common import as_optimizers
 from etalambda.optim import functional as F
 from etalambda.optim._base import as_float
-from etalambda.optim.hooks import Active, DecayHook
+from etalambda.optim.hooks import Active, DecayHook, real_view
 
 
 class _Stable(DecayHook):
@@ -64,7 +67,7 @@ def _v_hats(
                 f"{type(optimizer).__name__} has {sorted(state)}; use SGDS for SGD"
             )
         step = as_float(state.get("step", group.get("step", 1)))
-        yield state[name] / (1 - beta2**step)
+        yield real_view(state[name]) / (1 - beta2**step)
 
 
 class _Cautious(DecayHook):
@@ -73,16 +76,17 @@ class _Cautious(DecayHook):
 
     def act(self, optimizer: Optimizer, active: Active) -> None:
         for group, p, decay in self.chosen(active):
-            start = self._start[p]
-            agree = (start - p) * start > 0
-            p.sub_(start * agree, alpha=as_float(group["lr"]) * decay)
+            start, now = real_view(self._start[p]), real_view(p)
+            agree = (start - now) * start > 0
+            now.sub_(start * agree, alpha=as_float(group["lr"]) * decay)
         self._start = {}
 
 
 class _L1(DecayHook):
     def act(self, optimizer: Optimizer, active: Active) -> None:
         for group, p, decay in self.chosen(active):
-            p.copy_(torch.nn.functional.softshrink(p, as_float(group["lr"]) * decay))
+            now = real_view(p)
+            now.copy_(torch.nn.functional.softshrink(now, as_float(group["lr"]) * decay))
 
 
 def stable_decay(optimizers: Optimizer | Iterable[Optimizer], power: float = 0.5) -> DecayHook:
@@ -149,7 +153,8 @@ def l1_decay(optimizers: Optimizer | Iterable[Optimizer]) -> DecayHook:
     """L1 instead of L2: every weight moves lr · weight_decay towards 0, and stops there.
 
     Args:
-        optimizers: Any torch optimizers; their groups' ``weight_decay`` is λ of λ‖θ‖₁.
+        optimizers: Any torch optimizers; their groups' ``weight_decay`` is λ of λ‖θ‖₁. Of complex
+            weights it is λ Σ (|Re θ| + |Im θ|).
 
     Returns:
         A handle with ``remove()``.
