@@ -19,6 +19,7 @@ step, so in float32 its direction is exact to about 1e-7 ‖W‖ / ‖ΔW‖ onl
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -32,10 +33,14 @@ def hyperball_step(start: Tensor, moved: Tensor, radius: float, lr: float) -> Te
     """R · Norm(W - η R · Norm(u)) with u from W = ``start`` to ``moved``; W itself if u = 0."""
     change = moved - start
     length = norm_of([change])
-    if not length > 0:
-        return start
-    tilted = start + change * (lr * radius / length)
-    return tilted * (radius / norm_of([tilted]))
+    if not isinstance(length, Tensor):
+        if not length > 0:
+            return start
+        tilted = start + change * (lr * radius / length)
+        return tilted * (radius / norm_of([tilted]))
+    moving = length > 0  # on the device, where to look would be to wait
+    tilted = start + change * (lr * radius / torch.where(moving, length, 1.0))
+    return tilted * torch.where(moving, radius / norm_of([tilted]), 1.0)
 
 
 class _Hyperball(DecayHook):

@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -63,9 +64,13 @@ class _Target(DecayHook):
             start, norm = self._start[p]
             target = self._ratio * self.state[p]["norm"]
             rate = as_float(group["lr"]) * decay
-            if target == 0 or norm > 0:
-                lost = rate if target == 0 else 1 - norm_factor(norm, target, rate)
-                p.sub_(start * lost)
+            if target == 0:
+                p.sub_(start, alpha=rate)
+            elif isinstance(norm, Tensor):  # on the device, where to look would be to wait
+                lost = 1 - norm_factor(torch.where(norm > 0, norm, 1.0), target, rate)
+                p.sub_(start * torch.where(norm > 0, lost, 0.0))
+            elif norm > 0:
+                p.sub_(start * (1 - norm_factor(norm, target, rate)))
         self._start = {}
 
 

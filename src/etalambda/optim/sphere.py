@@ -32,14 +32,18 @@ from etalambda.optim._base import all_plain
 from etalambda.optim._fused import sum_of_squares
 
 Radius = float | Literal["initial"] | None
+HOST = ("cpu",)  # devices whose numbers the host has at once
 
 
 def norm_of(tensors: list[Tensor]) -> Tensor | float:
     """‖θ‖ of all tensors as one vector, in float64; of the whole for sharded tensors."""
     dense = all(t.is_contiguous() and t.is_floating_point() for t in tensors)
     alike = len({(t.dtype, t.device.type) for t in tensors}) == 1
-    if alike and dense and tensors[0].device.type == "cpu" and all_plain(tensors):
-        return math.sqrt(sum_of_squares([t.detach() for t in tensors]))
+    if alike and dense and all_plain(tensors):
+        found = [t.detach() for t in tensors]
+        if found[0].device.type in HOST:
+            return math.sqrt(sum_of_squares(found))
+        return torch.linalg.vector_norm(_norms(found))
     squares = []
     for tensor in tensors:
         wide = torch.complex128 if tensor.is_complex() else torch.float64
@@ -47,6 +51,11 @@ def norm_of(tensors: list[Tensor]) -> Tensor | float:
         full = getattr(squared, "full_tensor", None)  # DTensor: a partial sum until gathered
         squares.append(full() if full is not None else squared)
     return torch.stack([s.to(squares[0].device) for s in squares]).sum().sqrt()
+
+
+def _norms(tensors: list[Tensor]) -> Tensor:
+    """The norm of each, by one launch for all where foreach has kernels."""
+    return torch.stack(torch._foreach_norm(tensors, 2, dtype=torch.float64))
 
 
 def _count(tensors: list[Tensor]) -> int:
@@ -102,6 +111,19 @@ def project_(params: Tensor | Iterable[Tensor], radius: float | None = None) -> 
         )
     if norm != target:
         torch._foreach_mul_(tensors, target / norm)
+
+
+@torch.no_grad()
+def _project_there(tensors: list[Tensor], radius: float) -> None:
+    """`project_` by tensor operations alone: the host neither waits for the norm nor checks it."""
+    norm = torch.as_tensor(norm_of(tensors))
+    torch._foreach_mul_(tensors, (radius / norm).to(tensors[0].device, tensors[0].dtype))
+
+
+def _elsewhere(tensors: list[Tensor]) -> bool:
+    """Whether all lie whole on one accelerator, where a number would be a wait."""
+    kinds = {(t.dtype, t.device) for t in tensors}
+    return len(kinds) == 1 and tensors[0].device.type not in HOST and all_plain(tensors)
 
 
 def sphere_lr(lr: float, weight_decay: float) -> float:
@@ -193,8 +215,10 @@ class SphereHandle(OnSpheres):
             if lr * weight_decay >= 1 and any(id(p) in kept for p in group["params"]):
                 sphere_lr(lr, weight_decay)
 
+    @torch.no_grad()
     def _after(self, *_: Any) -> None:
-        self.project_()
+        for tensors, radius in self._spheres:
+            (_project_there if _elsewhere(tensors) else project_)(tensors, radius)
 
 
 def keep_on_sphere(
@@ -217,7 +241,8 @@ def keep_on_sphere(
 
     Raises:
         ValueError: For a bad ``per`` or ``radius``, weights of norm 0, and before a step of SGD,
-            SGDW or SGDS whose lr · weight_decay >= 1 (CGD-S1).
+            SGDW or SGDS whose lr · weight_decay >= 1 (CGD-S1). On an accelerator no step waits to
+            look: weights that a step has left without a direction are NaN there.
 
     Source: Richemond & Guo 2019, Algorithms 1 to 3.
 
