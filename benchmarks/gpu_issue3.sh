@@ -36,13 +36,13 @@ options=(-q -p xdist.plugin -p _hypothesis_pytestplugin -p no:cacheprovider -o a
 cat "$out/env.txt"
 
 CUDA_VISIBLE_DEVICES="" timeout -s INT -k 5 "$(left $((total - 5)))" "$python" -m pytest "${options[@]}" -n 6 \
-    -m "not slow and not dist" tests/optim tests/test_laws.py --ignore=tests/optim/test_cuda.py \
+    -m "not slow and not dist" tests/optim tests/test_laws.py \
     >"$out/tests_optim.log" 2>&1 &
 others=$!
 
-echo "== a. tests/optim/test_cuda.py"
-timeout -s INT -k 5 "$(left 60)" "$python" -m pytest "${options[@]}" -n 8 tests/optim/test_cuda.py \
-    >"$out/tests_cuda.log" 2>&1
+echo "== a. the tests on the GPU"
+timeout -s INT -k 5 "$(left 60)" "$python" -m pytest "${options[@]}" -n 8 tests/optim/test_cuda_*.py \
+    tests/optim/test_single_pass.py >"$out/tests_cuda.log" 2>&1
 echo "exit $?"
 tail -n 60 "$out/tests_cuda.log"
 

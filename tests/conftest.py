@@ -12,6 +12,8 @@ from hypothesis import settings
 settings.register_profile("etalambda", deadline=None, print_blob=True)
 settings.load_profile("etalambda")
 torch.set_num_threads(1)
+if not torch.cuda.is_available():  # asked for before Triton is imported: see tests/optim/_chip.py
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)

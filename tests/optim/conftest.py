@@ -1,5 +1,6 @@
-"""The fixture of torch's matrix, for the files that ask for it."""
+"""The fixtures of torch's matrix and of Triton's kernels, for the files that ask for them."""
 
+from tests.optim._chip import chip
 from tests.optim.matrix import device
 
-__all__ = ["device"]
+__all__ = ["chip", "device"]

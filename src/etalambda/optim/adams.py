@@ -216,7 +216,12 @@ class AdamS(Whole):
     # --- state ------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """torch's state. A run that goes on and one that is resumed from it stay equal."""
+        """torch's state, and Σv beside it: see `Whole.state_dict`.
+
+        On the CPU to read it leaves the run as it is. The single pass on CUDA measures Σv anew at a
+        save and takes its next step exactly, so that the run and one that is resumed stay equal;
+        both differ from a run that was never saved by what the lag leaves out, 1e-7 of the decay.
+        """
         for plan in self.__dict__.get("_plans", {}).values():
             plan.reseed()
         return super().state_dict()
