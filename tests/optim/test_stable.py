@@ -33,6 +33,25 @@ def test_stable_decay_takes_over_from_other_optimizers(cls):
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
 
 
+@pytest.mark.parametrize("name", ["AdaBound", "Yogi", "PAdam"])
+def test_stable_decay_takes_over_from_pytorch_optimizer_s(name):
+    """Their counter is the group's; their own decay, were it taken, would stand in the way."""
+    cls = getattr(pytest.importorskip("pytorch_optimizer"), name)
+    params, control = weights(), weights()
+    optimizer, plain = cls(params, lr=0.01, weight_decay=0.1), cls(control, lr=0.01)
+    stable_decay(optimizer)
+    expected = None
+    for step, (ours, theirs) in enumerate(
+        zip(run(optimizer, params, 5), run(plain, control, 5)), 1
+    ):
+        before = flat(weights()) if expected is None else expected
+        v_hat = flat([s["exp_avg_sq"] for s in optimizer.state.values()]) / (1 - 0.999**step)
+        expected = theirs - 0.01 * 0.1 * v_hat.mean() ** -0.5 * before
+        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+        for q, p in zip(control, params):  # both take the next step from here
+            q.data.copy_(p.data)
+
+
 def test_stable_decay_takes_complex_weights_as_two():
     real = torch.randn(3, 2, 2).double()
     whole, parts = Parameter(torch.view_as_complex(real.clone())), Parameter(real.clone())
