@@ -38,7 +38,7 @@ HOST = ("cpu",)  # devices whose numbers the host has at once
 def norm_of(tensors: list[Tensor]) -> Tensor | float:
     """‖θ‖ of all tensors as one vector, in float64; of the whole for sharded tensors."""
     dense = all(t.is_contiguous() and t.is_floating_point() for t in tensors)
-    alike = len({(t.dtype, t.device.type) for t in tensors}) == 1
+    alike = len({(t.dtype, t.device) for t in tensors}) == 1
     if alike and dense and all_plain(tensors):
         found = [t.detach() for t in tensors]
         if found[0].device.type in HOST:
