@@ -61,7 +61,7 @@ def entries(model: nn.Module) -> list[Entry]:
     for module_name, module in model.named_modules():
         for local, param in module.named_parameters(recurse=False):
             name = f"{module_name}.{local}" if module_name else local
-            kind = "declared" if name in declared else _kind(module, local, param)
+            kind = "declared" if name in declared else _kind(module, param)
             if param.requires_grad:
                 found.setdefault(param, []).append((clean_name(name, model), kind))
     if not found:
@@ -93,7 +93,7 @@ def _entry(param: nn.Parameter, owners: list[tuple[str, str]]) -> Entry:
     return Entry(name, kind, param, tuple(alias for alias, _ in rest))
 
 
-def _kind(module: nn.Module, local: str, param: nn.Parameter) -> str:
+def _kind(module: nn.Module, param: nn.Parameter) -> str:
     if _declares_itself(param):
         return "declared"
     if isinstance(module, NORMS):

@@ -15,6 +15,7 @@ from typing import Any
 
 
 def environment() -> dict[str, Any]:
+    """Python, machine, versions and commit of this process."""
     packages = ("etalambda", "torch", "numpy", "scipy", "scikit-learn", "duckdb")
     return {
         "python": platform.python_version(),
@@ -58,4 +59,5 @@ def command() -> str:
 
 
 def now() -> str:
+    """The time in UTC, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
