@@ -1,7 +1,6 @@
 """Which tensors decay: by module type and shape, never twice, never when frozen."""
 
 import copy
-import re
 
 import pytest
 import torch
@@ -11,55 +10,7 @@ from torch.nn.utils import parametrizations
 import etalambda as el
 from etalambda.schedule.depth import block_prefixes, depths
 from etalambda.schedule.kinds import entries
-
-
-class Block(nn.Module):
-    def __init__(self, d):
-        super().__init__()
-        self.n1, self.a = nn.LayerNorm(d), nn.Linear(d, d)
-        self.n2, self.up, self.down = nn.LayerNorm(d), nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
-
-
-class GPT(nn.Module):
-    """Names say nothing on purpose: types and shapes must decide."""
-
-    def __init__(self, d=8, vocab=11, layers=3, tied=True):
-        super().__init__()
-        self.w, self.bias_norm = nn.Embedding(vocab, d), nn.Embedding(5, d)
-        self.h = nn.ModuleList(Block(d) for _ in range(layers))
-        self.z = nn.LayerNorm(d)
-        self.out = nn.Linear(d, vocab, bias=False)
-        if tied:
-            self.out.weight = self.w.weight
-
-
-class ViT(nn.Module):
-    def __init__(self, d=8):
-        super().__init__()
-        self.cls, self.pos = nn.Parameter(torch.zeros(1, 1, d)), nn.Parameter(torch.zeros(1, 5, d))
-        self.patch = nn.Conv2d(3, d, 4, 4)
-        self.blocks = nn.Sequential(*(Block(d) for _ in range(2)))
-        self.head = nn.Linear(d, 10)
-
-
-class Mixer(nn.Module):
-    """Mamba's shape: projections, a depthwise convolution along time, and bare A and D."""
-
-    def __init__(self, d=8, n=4, name="A_log", conv=True):
-        super().__init__()
-        self.i, self.o = nn.Linear(d, d), nn.Linear(d, d)
-        if conv:
-            self.c = nn.Conv1d(d, d, 3, groups=d)
-        self.register_parameter(name, nn.Parameter(torch.randn(d, n)))
-        self.D = nn.Parameter(torch.ones(d))
-
-
-def exempt(groups):
-    return set(groups.names(decayed=False))
-
-
-def decayed(groups):
-    return set(groups.names(decayed=True))
+from tests.schedule.networks import GPT, Adapted, Mixer, ViT, decayed, exempt
 
 
 def kinds(model):
@@ -183,14 +134,6 @@ def test_muon_leaves_convolutions_and_positions_to_adamw():
     assert all(p.ndim == 2 for g in muon for p in g["params"])
 
 
-class Adapted(nn.Module):
-    def __init__(self, d=8, rank=2):
-        super().__init__()
-        self.base = nn.Linear(d, d)
-        self.base.requires_grad_(False)
-        self.one, self.two = nn.Linear(d, rank, bias=False), nn.Linear(rank, d, bias=False)
-
-
 def test_lora_trains_adapters_only_and_keeps_the_factors_apart():
     model = nn.Sequential(Adapted(), Adapted(), nn.Linear(8, 3))
     groups = el.param_groups(model, 0.1, "lora")
@@ -220,18 +163,6 @@ def test_blocks_are_found_by_structure():
     assert sorted(set(depth.values())) == [0, 1, 2, 3, 4]
 
 
-def test_meta_model_gives_the_same_groups_and_rebinds():
-    with torch.device("meta"):
-        meta = el.param_groups(GPT(), 0.1, "gpt")
-    model = GPT()
-    real = el.param_groups(model, 0.1, "gpt")
-    assert str(meta) == str(real)
-    assert meta.rebind(torch.compile(model)).names() == real.names()
-    assert [g["params"] for g in meta.rebind(model)] == [g["params"] for g in real]
-    with pytest.raises(ValueError, match=r"no parameter 'w\.weight'"):
-        meta.rebind(nn.Linear(2, 2))
-
-
 def test_split_gives_a_target_its_own_group():
     model = GPT()
     split = el.param_groups(model, torch.tensor(0.1)).split(["h.0.a.weight", "out.weight"])
@@ -242,47 +173,6 @@ def test_split_gives_a_target_its_own_group():
         split.split(["h.0.b.weight"])
     with pytest.raises(ValueError, match=r"shape \(2,\) is in no group"):
         split.split([torch.zeros(2)])
-
-
-@pytest.mark.parametrize("wrap", ["h.0.", "h.0._checkpoint_wrapped_module.", "_orig_mod.h.0."])
-def test_torchtitan_patterns_match_each_name_once(wrap):
-    groups = el.param_groups(GPT(tied=False), 0.1, "gpt")
-    exported = groups.export("torchtitan")
-    assert [e["optimizer_kwargs"] for e in exported] == [
-        {"weight_decay": 0.1},
-        {"weight_decay": 0.1},
-        {"weight_decay": 0.0},
-    ]
-    for entry, group in zip(exported, groups):
-        for param in group["params"]:
-            name = next(e.name for e in groups.entries if e.param is param)
-            seen = name.replace("h.0.", wrap)
-            hits = [e for e in exported if re.search(e["pattern"], seen)]
-            assert hits == [entry], seen
-    assert r"\d+" in exported[0]["pattern"]
-
-
-def test_torchtitan_patterns_keep_block_numbers_that_matter():
-    groups = el.param_groups(ViT(), 0.1, "vit", layer_decay=0.5, lr=0.8)
-    exported = groups.export("torchtitan")
-    hits = [e for e in exported if re.search(e["pattern"], "blocks.1.a.weight")]
-    assert [e["optimizer_kwargs"] for e in hits] == [{"weight_decay": 0.1, "lr": 0.4}]
-
-
-def test_hf_gets_the_names_that_decay_or_an_error():
-    groups = el.param_groups(GPT(), 0.1)
-    assert groups.export("hf") == groups.names(decayed=True)
-    groups[0]["lr"] = 0.1
-    with pytest.raises(ValueError, match=r"optimizers=\(optimizer, None\)"):
-        groups.export("hf")
-
-
-def test_deepspeed_gets_plain_dicts_of_its_own():
-    groups = el.param_groups(GPT(), 0.1)
-    plain = groups.export("deepspeed")
-    assert type(plain) is list
-    assert plain == list(groups)
-    assert plain[0] is not groups[0]
 
 
 def test_tensor_weight_decay_is_not_shared_between_groups():
@@ -298,60 +188,6 @@ def test_table_says_what_an_optimizer_has_made_of_the_groups():
     assert str(groups).splitlines()[1].split()[:3] == ["0", "0.05", "0.002"]
     assert repr(groups) == str(groups)
     assert str(copy.deepcopy(groups)) == str(groups)
-
-
-@pytest.fixture
-def world_of_one():
-    dist = torch.distributed
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.usefixtures("world_of_one")
-def test_dtensor_parameters_count_by_their_whole_shape():
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    model = fully_shard(GPT(), mesh=init_device_mesh("cpu", (1,)))
-    groups = el.param_groups(model, 0.1, "gpt")
-    assert type(groups[0]["params"][0]).__name__ == "DTensor"
-    assert str(groups) == str(el.param_groups(GPT(), 0.1, "gpt"))
-
-
-@pytest.mark.usefixtures("world_of_one")
-@pytest.mark.filterwarnings("ignore")  # FSDP1 warns of its own age
-def test_fsdp1_is_refused_and_the_remedy_works():
-    from torch.distributed.fsdp import FullyShardedDataParallel
-
-    cpu = torch.device("cpu")
-    with pytest.raises(TypeError, match=r"FSDP1's flat parameters.*fully_shard.*rebind"):
-        el.param_groups(FullyShardedDataParallel(nn.Linear(4, 2), device_id=cpu), 0.1)
-
-    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
-    groups = el.param_groups(model, 0.1)
-    wrapped = FullyShardedDataParallel(model, use_orig_params=True, device_id=cpu)
-    with pytest.raises(TypeError, match="flat parameters"):
-        el.param_groups(wrapped, 0.1)
-    optimizer = torch.optim.SGD(groups.rebind(wrapped), lr=0.1)
-    before = [p.detach().clone() for g in optimizer.param_groups for p in g["params"]]
-    wrapped(torch.ones(3, 4)).sum().backward()
-    optimizer.step()
-    after = [p for g in optimizer.param_groups for p in g["params"]]
-    assert all(not torch.equal(a, b) for a, b in zip(before, after))
-
-
-def test_zero3_partitions_count_by_their_whole_shape():
-    model = nn.Linear(4, 3)
-    model.weight.ds_shape = model.weight.shape
-    model.weight.data = torch.empty(0)
-    assert decayed(el.param_groups(model, 0.1)) == {"weight"}
-
-
-def test_names_are_those_of_the_model_inside_its_wrappers():
-    bare = el.param_groups(GPT(), 0.1)
-    for wrapper in (torch.compile, nn.DataParallel):
-        assert el.param_groups(wrapper(GPT()), 0.1).names() == bare.names()
 
 
 @pytest.mark.parametrize(
