@@ -86,7 +86,7 @@ def group_rate(optimizer: Optimizer, group: dict[str, Any], mean: float | None =
         return weight_decay
     one = budget.gain(
         decay_form(optimizer, group),
-        momentum=float(group.get("momentum", 0.0)) if "momentum" in group else 0.0,
+        momentum=float(group.get("momentum", 0.0)),
         dampening=float(group.get("dampening", 0.0)),
         v_mean=mean,
         power=float(group.get("power", 0.5)),

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from etalambda._common import check_nonnegative, check_positive
 from etalambda.schedule.compose import times
-from etalambda.schedule.entries import hooked_optimizers, is_number, unwrapped
+from etalambda.schedule.entries import hooked_optimizers, is_number
 from etalambda.schedule.rule import Memory, Readable, Rule
 from etalambda.schedule.shapes import constant
 
@@ -110,7 +110,7 @@ def record(optimizer: Optimizer | Iterable[Optimizer], entry: str = "weight_deca
         >>> recording.trace()
         [0.5, 0.25]
     """
-    return Recording([unwrapped(o) for o in hooked_optimizers(optimizer)], entry)
+    return Recording(hooked_optimizers(optimizer), entry)
 
 
 @dataclass(frozen=True, init=False, repr=False)
