@@ -34,7 +34,7 @@ from etalambda._common import check_positive
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.alone import carry_out
-from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all
+from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all, rows_of
 from etalambda.lab.experiments.ways_down import WAYS, Case, Runner
 from etalambda.lab.records import Run, RunData, read
 from etalambda.lab.report.tables import Table, number
@@ -163,9 +163,8 @@ def _by_seed(ends: dict[str, np.ndarray], case: str, way: str) -> dict[str, np.n
 
 def tables(run: RunData) -> list[Table]:
     """The summary as it is printed, a table a case."""
-    seen = run.tables["summary"]
     rows: dict[str, list[tuple[str, ...]]] = {}
-    for row in (dict(zip(seen, values)) for values in zip(*seen.values())):
+    for row in rows_of(run.tables["summary"]):
         rows.setdefault(row["case"], []).append(
             (
                 row["way"],

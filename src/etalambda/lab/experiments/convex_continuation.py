@@ -25,7 +25,7 @@ from torch import Tensor
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.alone import carry_out
-from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all
+from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all, rows_of
 from etalambda.lab.records import Run, RunData, read
 from etalambda.lab.report.tables import Table, number
 from etalambda.lab.statistics import mean_sd, paired_difference
@@ -118,7 +118,6 @@ def _column(ends: dict[str, np.ndarray], way: str, name: str) -> np.ndarray:
 
 def tables(run: RunData) -> list[Table]:
     """The summary as it is printed."""
-    seen = run.tables["summary"]
     rows = [
         (
             row["way"],
@@ -128,7 +127,7 @@ def tables(run: RunData) -> list[Table]:
             number(row["norm2"]),
             number(row["calls"]),
         )
-        for row in (dict(zip(seen, values)) for values in zip(*seen.values()))
+        for row in rows_of(run.tables["summary"])
         if row["way"] != row["control"]
     ]
     heads = ("way", "final ε", "control", "difference (95 %)", "|x|²/N", "gradients")

@@ -31,7 +31,7 @@ import torch
 from etalambda.lab.configs import check_counts
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.alone import carry_out
-from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all
+from etalambda.lab.experiments.parts import Progress, Tables, columns, record_all, rows_of
 from etalambda.lab.records import Run, RunData, read
 from etalambda.lab.report.tables import Table, number
 from etalambda.theory import critical_points
@@ -142,7 +142,6 @@ def _fit(name: str, values: np.ndarray, theory: float) -> dict[str, Any]:
 
 def tables(run: RunData) -> list[Table]:
     """The summary as it is printed."""
-    seen = {name: column.tolist() for name, column in run.tables["summary"].items()}
     rows = [
         (
             str(row["size"]),
@@ -152,7 +151,7 @@ def tables(run: RunData) -> list[Table]:
             number(row["rms_printed"]),
             f"{row['slope']:.3f}",
         )
-        for row in (dict(zip(seen, values)) for values in zip(*seen.values()))
+        for row in rows_of(run.tables["summary"])
     ]
     fit = run.tables["fit"]
     lines = zip(fit["of"], fit["value"], fit["low"], fit["high"], fit["theory"])
