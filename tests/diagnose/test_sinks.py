@@ -53,6 +53,15 @@ def test_live_panel_shows_the_newest_row_and_its_course():
     assert "█▄▁" in text or "█▃▁" in text
 
 
+def test_a_quantity_may_have_any_name():
+    """rich would take ``[/b]`` for markup, and stop the run for closing nothing."""
+    screen = io.StringIO()
+    with LivePanel(console=Console(file=screen, width=60)) as panel:
+        panel({"step": 1, "layer[0]": 2.0, "[/b]": 3.0})
+    assert "layer[0]" in screen.getvalue()
+    assert "[/b]" in screen.getvalue()
+
+
 def test_live_panel_without_rows_and_after_an_error():
     screen = io.StringIO()
     with (

@@ -6,6 +6,8 @@ statistics are those of the first rank's share, so only the weights are compared
 
 import math
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +17,7 @@ import torch.multiprocessing as mp
 
 from etalambda.lab.records import read
 from etalambda.lab.train import TrainConfig, fit
+from etalambda.lab.train.checkpoint import CheckpointError
 from etalambda.lab.train.loop import Keep
 from tests.lab import _train_dist
 
@@ -75,6 +78,15 @@ def test_one_process_goes_on_with_the_shards_of_two(folder):
     for key, tensor in straight.weights.items():
         torch.testing.assert_close(resumed.weights[key], tensor, rtol=1e-9, atol=1e-11)
     assert resumed.metrics["K"] == pytest.approx(straight.metrics["K"], **CLOSE)
+
+
+def test_shards_of_a_stranger_run_nothing(folder, tmp_path):
+    shutil.copytree(folder / "left.shards", tmp_path / "left.shards")
+    (table,) = tmp_path.rglob(".metadata")
+    table.write_bytes(pickle.dumps(print))
+    config = TrainConfig(**_train_dist.BASE | _train_dist.RECIPES["fsdp adams"])
+    with pytest.raises(CheckpointError, match=r"not of a checkpoint \(it names builtins.print"):
+        fit(config, keep=Keep(tmp_path / "left.pt", steps=2))
 
 
 def test_torchrun_writes_one_record(tmp_path):

@@ -88,13 +88,14 @@ class LivePanel:
     def table(self) -> Any:
         """The table as it stands: one line a quantity, the newest value and a sparkline."""
         title = f"step {self._rows[-1]['step']}" if self._rows else "waiting for the first row"
+        plain = need("rich.text", "lab").Text  # a quantity's name is the user's, not markup
         table = need("rich.table", "lab").Table(title=title)
         for column, align in (("quantity", "left"), ("now", "right"), ("course", "left")):
             table.add_column(column, justify=align, no_wrap=True)
         for name, value in (self._rows[-1] if self._rows else {}).items():
             if name != "step":
                 course = [row[name] for row in self._rows if name in row]
-                table.add_row(name, f"{value:.4g}", sparkline(course))
+                table.add_row(plain(name), f"{value:.4g}", sparkline(course))
         return table
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from etalambda.lab.train import shards
+from etalambda.lab.train import contents, shards
 from etalambda.lab.train.training import Training
 
 VERSION = 1
@@ -78,6 +78,7 @@ class Checkpoint:
         if newest is None:
             self._load_whole(run, content)
         else:
+            _check_contents(newest)
             shards.load(run, newest)
         run.load_state_dict(content["run"])
         if run.ranks.rank < len(content["random"]):
@@ -107,6 +108,16 @@ class Checkpoint:
         """Nothing is kept any more: the run is finished."""
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.shards, ignore_errors=True)
+
+
+def _check_contents(folder: Path) -> None:
+    try:
+        contents.check(folder)
+    except Exception as error:  # a damaged pickle raises whatever it stumbles over
+        raise CheckpointError(
+            f"{folder / contents.NAME} is damaged or not of a checkpoint ({error}); "
+            f"delete {folder} to start anew"
+        ) from error
 
 
 def read(path: Path, device: torch.device) -> dict[str, Any]:
