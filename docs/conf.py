@@ -6,6 +6,8 @@ from importlib.metadata import version as _version
 from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
 
+from docutils import nodes as _nodes
+
 project = "etalambda"
 author = "The etalambda authors"
 project_copyright = "the etalambda authors, Apache-2.0"
@@ -53,6 +55,16 @@ def _read(app, docname, source):
     """What differs between the files, as they are read elsewhere, and the built pages."""
     if docname == "reproduction":  # a line for each number
         source[0] = re.sub(r": (holds|fails|undecided); ", r": *\1*<br>", source[0])
+        source[0] = re.sub(r": (holds|fails|undecided) \|", r": *\1* |", source[0])
+
+
+def _unbroken(app, doctree, docname):
+    """No line ends within "n = 8"."""
+    kept = _nodes.literal | _nodes.math | _nodes.FixedTextElement
+    for text in list(doctree.findall(_nodes.Text)):
+        whole = re.sub(r"\b(\w+) = (?=-?\d)", "\\1\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text)
+        if whole != text and not isinstance(text.parent, kept):
+            text.parent.replace(text, _nodes.Text(whole))
 
 
 # Docstrings are written to be read in a terminal. To Sphinx |x| is a substitution, a lone * opens
@@ -94,5 +106,6 @@ def _readable(app, what, name, obj, options, lines):
 
 def setup(app):
     app.connect("source-read", _read)
+    app.connect("doctree-resolved", _unbroken)
     app.connect("autodoc-process-docstring", _readable, priority=400)  # before napoleon
     app.connect("build-finished", _copy_mathjax)

@@ -15,7 +15,9 @@ import etalambda as el
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if not {"_build", "evidence"} & set(page.parts)]
+OTHERS = ["LOG.md", "PAPERS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EVIDENCE = re.compile(r"\bevidence/([\w.*{},/-]*[\w*}])")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
 
 
@@ -53,6 +55,25 @@ def test_python_blocks_run(page, capsys, tmp_path, monkeypatch):
 def test_local_links_resolve(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def spelled_out(path):
+    """``{a,b}/c`` as a shell reads it: a/c and b/c."""
+    found = re.match(r"(.*?)\{(.*?)\}(.*)", path)
+    if found is None:
+        return [path]
+    before, choices, after = found.groups()
+    return [
+        whole for choice in choices.split(",") for whole in spelled_out(before + choice + after)
+    ]
+
+
+@pytest.mark.parametrize("name", [str(p.relative_to(ROOT)) for p in PAGES] + OTHERS)
+def test_evidence_that_is_named_is_there(name):
+    """Wherever a page names a file or folder of docs/evidence, also by ``*`` and ``{a,b}``."""
+    for named in EVIDENCE.findall((ROOT / name).read_text()):
+        for path in spelled_out(named):
+            assert list((ROOT / "docs/evidence").glob(path)), f"{name}: docs/evidence/{path}"
 
 
 def lives(dotted):
@@ -109,6 +130,10 @@ def test_the_support_table_is_what_the_package_asks_for():
     assert project["requires-python"] == f">={ranges['Python'][0]}"
     assert f"torch>={ranges['torch'][0]}" in project["dependencies"]
     measured = json.loads((ROOT / "docs/evidence/release/check.json").read_text())
+    version = f"etalambda-{project['version']}-"
+    assert measured["wheel"].startswith(version), "run benchmarks/release_check.sh"
+    for series in ranges["Python"][1]:
+        assert f"Programming Language :: Python :: {series}" in project["classifiers"]
     for name in ("python", "torch"):
         series = ".".join(measured[name].split(".")[:2])
         assert series in ranges["Python" if name == "python" else "torch"][1]
@@ -116,3 +141,17 @@ def test_the_support_table_is_what_the_package_asks_for():
     own = measured["own_import_ms"]
     assert f"{own['import etalambda']:.1f} ms" in page
     assert f"{own['torch, then audit and suggest']:.0f} ms" in page
+
+
+def test_the_citation_is_of_this_package():
+    """CITATION.cff against pyproject.toml and PAPERS.md: title, licence, version, the papers."""
+    yaml = pytest.importorskip("yaml")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["title"].startswith(f"{project['name']}:")
+    assert citation["license"] == project["license"]
+    assert citation.get("version", project["version"]) == project["version"]
+    assert [citation["authors"][0]["name"]] == [author["name"] for author in project["authors"]]
+    papers = (ROOT / "PAPERS.md").read_text().lower()
+    for reference in citation["references"]:
+        assert reference["title"].lower() in papers
