@@ -132,7 +132,8 @@ def _distances(recipe: Trials, bench: Bench, tick: Tick) -> Tables:
     task, found = recipe.task(bench), []
     labels = task.y["test"].cpu().numpy()
     for when in WHEN:
-        classes = {name: np.load(_file(bench, name, when)) for name in ARMS}
+        files = {name: _file(bench, name, when) for name in ARMS}
+        classes = {name: np.load(path, allow_pickle=False) for name, path in files.items()}
         wrong = {name: float((c != labels).mean()) for name, c in classes.items()}
         ours = torch.as_tensor(classes["Const"])
         for size in sizes(recipe.seeds):
