@@ -117,6 +117,8 @@ def draw_panels(axes: Sequence[Any], runs: Mapping[str, np.ndarray]) -> None:
     axes[2].axhline(100 * runs["within"][none].mean(), ls=":", color="0.4", label="λ = 0")
     axes[0].set(xscale="log", xlabel="lr · λ", title="steps to the peak, t*")
     axes[0].set_yscale("log" if good.any() else "linear")
+    if good.any():
+        plain_log_ticks(axes[0].yaxis, (1, 3))
     axes[1].set(xscale="log", xlabel="lr · λ", title="best test accuracy %")
     axes[2].set(xscale="log", xlabel="weight_decay λ")
     axes[2].set_title(f"best of a fixed budget, lr {lr:.3g}, %")

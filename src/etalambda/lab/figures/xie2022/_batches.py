@@ -24,7 +24,7 @@ from etalambda.lab.figures.xie2022._maps import (
     Judged,
     decay_ratio_of,
 )
-from etalambda.lab.figures.xie2022._pictures import decay_label
+from etalambda.lab.figures.xie2022._pictures import NAMES, decay_label
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below, within
 from etalambda.lab.reproduce.cells import (
     Cell,
@@ -133,12 +133,13 @@ def exponent(tables: Tables, model: str, arm: str) -> Interval:
 
 @house_style
 def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
-    """A column a model and arm: the two sweeps, and the rules at the large batch."""
-    fig = need("matplotlib.figure", "lab").Figure((4.4 * len(pairs), 7.2), layout="constrained")
-    axes = fig.subplots(2, len(pairs), squeeze=False)
+    """A column a model and arm, a row if it is one: the two sweeps, and the rules at the large."""
+    high, wide = (2, len(pairs)) if len(pairs) > 1 else (1, 2)
+    size = (4.4 * wide, 3.6 * high)
+    fig = need("matplotlib.figure", "lab").Figure(size, layout="constrained")
+    axes = fig.subplots(high, wide, squeeze=False).T.reshape(len(pairs), 2)
     large = int(tables["map"]["k"].max())
-    for place, (model, arm) in enumerate(pairs):
-        left, right = axes[:, place]
+    for (left, right), (model, arm) in zip(axes, pairs):
         for k, color in zip((1, large), OKABE_ITO):
             rows = rows_where(tables["map"], model=model, arm=arm, k=k)
             decays = np.unique(rows["decay"])
@@ -146,7 +147,7 @@ def draw(tables: Tables, pairs: Sequence[tuple[str, str]]) -> Any:
             name = "small batch" if k == 1 else f"{large} times as large"
             left.plot(decays, means, "o-", ms=4, color=color, label=name)
         left.set(xscale="log", xlabel=decay_label([arm]), ylabel="test error, %")
-        left.set_title(f"{arm}, {model}")
+        left.set_title(f"{arm}, {NAMES[model]}")
         left.legend()
         for spot, (rule, color) in enumerate(zip(RULES, OKABE_ITO)):
             rows = rows_where(tables["cells"], model=model, arm=arm, rule=rule)
