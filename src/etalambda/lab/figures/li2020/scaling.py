@@ -18,7 +18,7 @@ import numpy as np
 
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Tables
-from etalambda.lab.figures.style import DASHES, figure, house_style, shades
+from etalambda.lab.figures.style import DASHES, figure, house_style, plain_log_ticks, shades
 from etalambda.lab.reproduce import Bench, Figure, Jobs, above, within
 from etalambda.lab.reproduce.classifiers import Arm, OnDigits, one_a_seed, watch
 from etalambda.lab.reproduce.pairs import a_seed, apart, mean_curve, rows
@@ -102,11 +102,13 @@ def draw(tables: Tables) -> Any:
             for arm, colour in zip(ours, colours):
                 pictures, mean = mean_curve(rows(curves, arm=arm), column)
                 percent = 100 if "error" in column else 1
-                axis.plot(pictures, percent * mean, dash, color=colour, lw=1.3, label=arm)
+                axis.plot(pictures / 1000, percent * mean, dash, color=colour, lw=1.3, label=arm)
         title = column.replace("_", " ") + (" %" if "error" in column else "")
-        axis.set(xlabel="pictures seen", title=title)
+        axis.set(xlabel="pictures seen, thousands", title=title)
     axes[0].set_yscale("log")
-    axes[1].set(yscale="log", ylim=(0.2, 6))
+    axes[1].set(yscale="log", ylim=(0.4, 5))
+    for axis in axes[:2]:
+        plain_log_ticks(axis.yaxis, (1, 2, 3, 5))
     axes[2].set_ylim(0, 60)
     axes[0].legend(fontsize=8)
     return made
