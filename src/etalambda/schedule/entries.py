@@ -15,16 +15,16 @@ Only = Callable[[dict[str, Any]], bool] | Iterable[Any] | None
 """Which groups: a function of the group, positions, or parameters of groups that hold only them."""
 
 
-def unwrapped(optimizer: Any) -> Any:
-    """The optimizer inside wrappers that keep it as ``.optimizer`` (Accelerate, Lightning)."""
+def hooked_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
+    """The optimizers whose hooks are called, out of their wrappers: groups live there too."""
+    return [_owner_of_hooks(optimizer) for optimizer in as_optimizers(optimizers)]
+
+
+def _owner_of_hooks(optimizer: Any) -> Any:
+    """Out of wrappers without hooks that keep it as ``.optimizer`` (Accelerate, Lightning)."""
     while "_optimizer_step_pre_hooks" not in vars(optimizer) and hasattr(optimizer, "optimizer"):
         optimizer = optimizer.optimizer
     return optimizer
-
-
-def hooked_optimizers(optimizers: Optimizer | Iterable[Optimizer]) -> list[Optimizer]:
-    """The optimizers themselves, out of their wrappers: hooks and groups live there."""
-    return [unwrapped(optimizer) for optimizer in as_optimizers(optimizers)]
 
 
 def is_number(value: Any) -> bool:

@@ -35,11 +35,11 @@ def suggest(
 
     Args:
         optimizer: adamw, sgd, adams, lion, muon, ...
-        lr: Its peak.
+        lr: Its peak learning rate.
         steps: Optimizer steps of the whole run.
         batch_size: Samples a step, or tokens for a language model.
         dataset_size: In the same unit; with the batch size it gives the passes over the data.
-        parameters: Of the model.
+        parameters: Of the model; with tokens it gives tokens per parameter.
         lr_schedule: constant, linear or cosine (both to 0).
         weight_decay_schedule: constant, linear, cosine, matched (follows the lr).
         momentum: Of SGD; 0.9 makes the same weight decay act ten times faster.
