@@ -47,8 +47,8 @@ def following(lr: Tensor, weight_decay: Tensor, start: float) -> Tensor:
     s, the mean square of a matrix, starts at ``start``; a step of independent updates, of about 1
     an entry, takes it to (1 - lr λ)² s + lr². Its equilibrium lr/(2λ) gives `settled`.
 
-    >>> lr, decay = torch.full((2000, 1), 0.01), torch.full((2000, 1), 0.5)
-    >>> torch.allclose(following(lr, decay, 1.0)[-1], settled(lr, decay)[-1], rtol=0.01)
+    >>> lr, decay = torch.full((2, 2000, 1), 0.01, dtype=torch.float64)
+    >>> torch.allclose(following(lr, 50 * decay, 1.0)[-1], settled(lr, 50 * decay)[-1], rtol=0.01)
     True
     """
     square, angles = torch.full_like(lr[0], start), []

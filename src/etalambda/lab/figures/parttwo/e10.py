@@ -210,6 +210,7 @@ def draw(tables: Tables) -> Any:
             axis.errorbar(x, [f.value for f in found], ends, label=arm, **style)
         axis.set(xscale="log", xlabel="batch size", ylabel="test error minus tuned, points")
         axis.set_yscale("symlog", linthresh=2)
+        axis.set_ylim(-1.5, 100)
         axis.set_yticks([-1, 0, 1, 2, 5, 10, 20, 50], ["-1", "0", "1", "2", "5", "10", "20", "50"])
         axis.set_title(f"{optimizer}, n = {len(np.unique(cells['seed']))}")
         axis.set_xticks(np.unique(cells["batch"]), np.unique(cells["batch"]).astype(str))

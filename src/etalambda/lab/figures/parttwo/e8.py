@@ -223,12 +223,13 @@ def draw(tables: Tables) -> Any:
                 for twin in TWINS:
                     shade = palette(("AdamW", *TWINS))[twin][0]
                     angles.plot(ours["step"], ours[twin], "--", color=shade, label=twin)
-        errors.set(ylim=(0, 40), title=f"{net}, {plan}, K = {K:g}")
+        errors.set(ylim=(0, 40), title=f"{net}\n{plan}, K = {K:g}")
         angles.set(xlabel="step", yscale="log", ylim=(1e-4, 1))
     axes[0].set_ylabel("test error, %")
     axes[len(shown)].set_ylabel("radians a step")
-    axes[0].legend(fontsize=8)
-    axes[len(shown)].legend(fontsize=8)
+    drawn = dict(zip(*axes[2].get_legend_handles_labels()[::-1]))  # a cosine has all forms
+    axes[0].legend(drawn.values(), drawn.keys(), fontsize=8, loc="lower right")
+    axes[len(shown)].legend(fontsize=8, loc="lower left")
     return fig
 
 
@@ -258,7 +259,7 @@ FIGURE = Figure(
             seeds=2, looks=4, departures=("two epochs, two seeds",),
         ),
         "cpu": Angles(
-            minutes=1.5,
+            minutes=2,
             lr=5e-3,
             budgets=(8.0, 32.0),
             plain_lr=1e-2,
