@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from etalambda.lab import cli, reproduce
 from etalambda.lab.figures.style import figure as new_figure
@@ -57,6 +58,14 @@ def test_what_no_gpu_ran_says_what_its_minutes_were_reckoned_from(name):
     for scale in {"gpu", "paper"} & set(figure.recipes):
         if not any(one.figure == name and one.scale == scale for one in KEPT):
             assert figure.recipes[scale].reckoned
+
+
+@pytest.mark.parametrize(("name", "classes"), [("li2020-fig12", 10), ("li2020-fig13", 100)])
+def test_the_five_schedules_train_the_networks_that_the_paper_names(name, classes):
+    net = reproduce.find(name).recipes["gpu"].net().eval()
+    assert net(torch.zeros(2, 3, 32, 32)).shape == (2, classes)
+    *_, last = [module for module in net.modules() if isinstance(module, torch.nn.Linear)]
+    assert not last.weight.requires_grad
 
 
 def test_a_criterion_holds_or_fails_only_with_its_whole_interval():

@@ -5,8 +5,9 @@ the smallest one that has them all is ``lab/reproduce/example.py``.
 
 1. A frozen `Recipe` with the figure's numbers; one instance a scale. ``smoke`` takes at most 4
    seconds, with sizes of the same family; ``cpu`` about 3 minutes of one core at most and n >= 3;
-   ``gpu`` and ``paper`` name a large GPU's minutes. ``departures`` says, line by line, where it
-   leaves the paper; the lines are printed on the figure::
+   ``gpu`` and ``paper`` name a large GPU's minutes, and in ``reckoned`` what those rest on until
+   they are measured (`rates`). ``departures`` says, line by line, where it leaves the paper; the
+   lines are printed on the figure::
 
        @dataclass(frozen=True, kw_only=True)
        class Decay(Recipe):
