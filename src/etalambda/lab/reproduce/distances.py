@@ -212,7 +212,8 @@ def draw(tables: Tables) -> Any:
     _draw_curves(axes[:2], tables["curves"])
     for axis, when in zip(axes[2:], WHEN):
         _draw_distances(axis, rows(tables["distances"], when=when), when)
-    axes[2].legend(fontsize=8)
+    axes[2].set_ylim(bottom=axes[2].get_ylim()[0] / 4)  # room for the legend
+    axes[2].legend(fontsize=8, loc="lower left")
     axes[0].legend(fontsize=8)
     return made
 
