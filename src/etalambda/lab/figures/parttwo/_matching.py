@@ -9,7 +9,7 @@ import numpy as np
 
 from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._scope import ARMS, NO_DECAY, best_budget
-from etalambda.lab.figures.style import INK, figure, house_style, palette
+from etalambda.lab.figures.style import INK, figure, house_style, palette, plain_log_ticks
 from etalambda.lab.reproduce import Criterion, above, below
 from etalambda.lab.reproduce.cells import rows_where
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
@@ -89,7 +89,7 @@ def draw(tables: Tables) -> Any:
         for arm, (color, _) in colors.items():
             rows = rows_where(curves, shape=shape, arm=arm)
             axis.plot(rows["step"], rows["gradient_norm"], color=color, label=arm, lw=1.1)
-        axis.set(xlabel="step", yscale="log", title=f"lr: {shape}")
+        axis.set(xlabel="step", title=f"lr: {shape}")
     axes[0].set_ylabel("gradient norm, invariant matrices")
     axes[0].legend(title="decay follows the lr on")
     rising, grid, loss = axes[len(shapes) : len(shapes) + 3]
@@ -107,7 +107,6 @@ def draw(tables: Tables) -> Any:
         rising.axhline(level, color=INK, lw=0.8, ls=":")
     rising.set_title(f"norm at the end / mid-training, n = {n}")
     loss.axhline(0, color=INK, lw=0.8)
-    loss.set_yscale("symlog", linthresh=0.01)
     loss.set_title(f"loss minus that of “none”, n = {n}")
     _budgets(grid, tables["grid"], shapes[0], colors)
     return fig
@@ -138,6 +137,8 @@ def _budgets(
         budgets = np.unique(rows["budget"])
         means = [rows_where(rows, budget=K)["val"].mean() for K in budgets]
         axis.plot(budgets, means, "o-", ms=4, color=colors[arm][0])
-    axis.set(xscale="log", xlabel="K of every decayed class", title=f"loss, lr: {shape}")
+    axis.set(xscale="log", yscale="log", title=f"loss that chooses K, lr: {shape}")
+    axis.set_xlabel("K of every decayed class")
+    plain_log_ticks(axis.yaxis, (1, 2, 4, 5, 6, 8))
     axis.set_xticks(budgets, [f"{K:g}" for K in budgets])
     axis.minorticks_off()

@@ -25,7 +25,7 @@ from etalambda.lab.engine import AT_RANDOM, CAUTIOUS, Mask, Trial, matrices, tra
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
 from etalambda.lab.figures.parttwo.e2images import digits, mnist
-from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
+from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.models import MLP
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below
 from etalambda.lab.reproduce.cells import Cell, along, best_by, choosing, labels_of, rows_where
@@ -198,7 +198,9 @@ def draw(tables: Tables) -> Any:
             budgets = np.unique(ours["budget"])
             means = [rows_where(ours, budget=K)["val"].mean() for K in budgets]
             axis.plot(budgets, means, "o-", ms=4, color=colors[mask], label=mask)
-        axis.set(xscale="log", title=name, xlabel="K = Σ lr · λ, all entries counted")
+        axis.set(xscale="log", yscale="log", title=name)
+        axis.set_xlabel("K = Σ lr · λ, all entries counted")
+        plain_log_ticks(axis.yaxis, (1, 1.5, 2, 3, 5, 7))
         axis.set_xticks(budgets, [f"{K:g}" for K in budgets])
         axis.minorticks_off()
         _beside(axes[2], part, name, color)
