@@ -112,7 +112,7 @@ def commands(lines: tuple[str, ...]) -> list[str]:
     return [f"etalambda {words}" for words in lines]
 
 
-def import_ms(code: str, rounds: int = 5) -> float:
+def import_ms(code: str, rounds: int = 3) -> float:
     """Median milliseconds of a statement in a fresh interpreter, its start-up taken off."""
     timed = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
     seconds = [float(subprocess.check_output([sys.executable, "-c", timed])) for _ in range(rounds)]
