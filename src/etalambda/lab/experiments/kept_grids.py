@@ -86,7 +86,8 @@ def digits(
         momentum=momentum,
     )
     plain = ", no momentum" if optimizer == "sgd" and not momentum else ""
-    name = f"digits{labels}, {model.upper()}, {optimizer}{plain}"
+    label = model.replace("mlp", "MLP").replace("cnn", "CNN")
+    name = f"digits{labels}, {label}, {optimizer}{plain}"
     size = "" if batch == 50 else f", batch {batch}"
     setting = f"{epochs} epochs, lr {lr:g} {shape}{size}"
     as_e1 = (model, labels, plain, size, lr) == ("mlp", "", "", "", e1.LRS.get(optimizer))

@@ -23,7 +23,9 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Any:
     rules = list(dict.fromkeys(row["rule"] for row in rows))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     made, (axis,) = figure(9.5, 0.75 * len(rules) + 1.6)
+    axis.grid(axis="y", visible=False)
     for place, rule in enumerate(rules):
+        axis.axhline(place + 0.5, color=FAINT, lw=0.6)
         for row, (task, color) in enumerate(zip(tasks, OKABE_ITO)):
             ours = [r for r in rows if r["rule"] == rule and r["task"] == task]
             height = place + (row - (len(tasks) - 1) / 2) * 0.1
