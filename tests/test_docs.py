@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if not {"_build", "evidence"} & set(page.parts)]
 OTHERS = ["LOG.md", "PAPERS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EVIDENCE = re.compile(r"\bevidence/([\w.*{},/-]*[\w*}])")
+EVIDENCE = re.compile(r"\bevidence/(?!NAME)([\w.*{},/-]*[\w*}])")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)[^)]*\)")
 
 
