@@ -17,7 +17,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.lewkowycz2020 import fig2
 from etalambda.lab.figures.lewkowycz2020._peaks import by_seed, decays_at
 from etalambda.lab.figures.lewkowycz2020._sweep import measure
-from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, shades
+from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_log_ticks, shades
 from etalambda.lab.reproduce import Figure, above, within
 from etalambda.lab.reproduce.pairs import rows
 from etalambda.lab.statistics import Interval, mean_interval
@@ -59,6 +59,7 @@ def draw(tables: Tables) -> Any:
         ours = rows(curves, weight_decay=decay)
         axes[1].plot(ours["step"], ours["loss"], color=colour, label=f"λ {decay:.2g}")
     axes[0].set(xscale="log", xlabel="lr", title="test accuracy %, smallest λ")
+    plain_log_ticks(axes[0].xaxis, (1, 3))
     axes[1].set(xscale="symlog", yscale="log", xlabel="step", title="training loss, middle lr")
     for axis in axes:
         axis.legend(fontsize=8)
