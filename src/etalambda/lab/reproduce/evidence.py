@@ -23,6 +23,7 @@ from etalambda.lab.records import RecordError, files, read
 from etalambda.lab.reproduce.figure import SCALES, Figure
 from etalambda.lab.reproduce.registry import find
 from etalambda.lab.reproduce.running import Outcome, concluded
+from etalambda.lab.statistics import Interval
 
 LIMIT = 300_000  # bytes a figure
 
@@ -82,13 +83,17 @@ def keep(made: Outcome, home: Path) -> Path:
 
 
 def _alike(figure: Figure, narrow: Tables, full: Tables) -> bool:
-    """Whether both give the same findings: outcomes equal, ends equal to 4 digits."""
+    """Whether both give the same findings: outcomes equal, ends equal to 4 digits.
+
+    Of an end near 0 those are digits of the interval's width.
+    """
     ours, theirs = (figure.judge(tables).findings for tables in (narrow, full))
-    return all(
-        a.outcome == b.outcome
-        and np.allclose(a.found[:3], b.found[:3], rtol=1e-4, atol=0, equal_nan=True)
-        for a, b in zip(ours, theirs)
-    )
+    return all(a.outcome == b.outcome and _near(a.found, b.found) for a, b in zip(ours, theirs))
+
+
+def _near(ours: Interval, theirs: Interval) -> bool:
+    width = float(np.nan_to_num(theirs.high - theirs.low, posinf=0.0))
+    return np.allclose(ours[:3], theirs[:3], rtol=1e-4, atol=1e-4 * width, equal_nan=True)
 
 
 def found(home: Path) -> Iterator[Kept]:
