@@ -241,9 +241,9 @@ FIGURE = Figure(
             batch_size=50, width=8, rows=200, departures=("four steps on 8x8 digits",),
         ),
         "cpu": Masked(
-            minutes=9,
+            minutes=14,
             passes=(1, 20),
-            lrs=(1e-3, 3e-3),
+            lrs=(1e-3, 3e-3, 6e-3, 1.2e-2),
             budgets=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
             choosing=4,
             seeds=12,
