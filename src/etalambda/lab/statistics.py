@@ -23,6 +23,15 @@ class Interval(NamedTuple):
     n: int
     sd: float = float("nan")
 
+    @property
+    def whiskers(self) -> list[list[float]]:
+        """How far the ends lie below and above, as matplotlib's ``errorbar`` takes them.
+
+        >>> Interval(0.5, low=0.25, high=1.0, n=8).whiskers
+        [[0.25], [0.5]]
+        """
+        return [[self.value - self.low], [self.high - self.value]]
+
 
 def _t95(freedom: int) -> float:
     from scipy.special import stdtrit

@@ -146,6 +146,15 @@ def best_by(table: Mapping[str, np.ndarray], *names: str) -> dict[str, float]:
     return dict(zip(names, min(means, key=means.__getitem__)))
 
 
+def by_seed(rows: Mapping[str, np.ndarray], column: str = "test") -> np.ndarray:
+    """A column in the order of the seeds, so that two settings are paired.
+
+    >>> by_seed({"seed": np.array([1, 0]), "test": np.array([0.2, 0.1])}).tolist()
+    [0.1, 0.2]
+    """
+    return rows[column][np.argsort(rows["seed"])]
+
+
 def in_points(
     table: Mapping[str, np.ndarray], ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> Interval:
@@ -153,7 +162,7 @@ def in_points(
     both = []
     for chosen in (ours, theirs):
         rows = rows_where(table, **chosen)
-        both.append(100 * rows["test"][np.argsort(rows["seed"])])
+        both.append(100 * by_seed(rows))
     return paired_difference(*both)
 
 

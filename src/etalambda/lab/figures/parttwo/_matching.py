@@ -11,7 +11,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._scope import ARMS, NO_DECAY, best_budget
 from etalambda.lab.figures.style import INK, figure, house_style, palette, plain_log_ticks
 from etalambda.lab.reproduce import Criterion, above, below
-from etalambda.lab.reproduce.cells import rows_where
+from etalambda.lab.reproduce.cells import by_seed, rows_where
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
 
 RISES = {"invariant": "where it matches", "none": "where it does not", "gains": "by mistake"}
@@ -38,14 +38,14 @@ def rises(cells: Mapping[str, np.ndarray], shape: str, arm: str) -> np.ndarray:
     """The rise of the gradient norm at the common K, by seed."""
     at = {} if arm == NO_DECAY else dict(common=True)
     rows = rows_where(cells, shape=shape, arm=arm, **at)
-    return rows["rise"][np.argsort(rows["seed"])]
+    return by_seed(rows, "rise")
 
 
 def lost(tables: Tables, shape: str, arm: str, column: str = "test") -> np.ndarray:
     """Held-out loss of an arm at its best K, by seed."""
     K = 0.0 if arm == NO_DECAY else best_budget(tables["grid"], shape, arm)
     rows = rows_where(tables["cells"], shape=shape, arm=arm, budget=K)
-    return rows[column][np.argsort(rows["seed"])]
+    return by_seed(rows, column)
 
 
 def estimate(tables: Tables) -> Mapping[str, Interval]:
@@ -121,8 +121,8 @@ def _bars(
     """Points with their intervals, side by side."""
     for index, (arm, each) in enumerate(found.items()):
         x = place + 0.13 * (index - (len(found) - 1) / 2)
-        ends = [[each.value - each.low], [each.high - each.value]]
-        axis.errorbar([x], [each.value], ends, fmt="o", ms=4, capsize=2, color=colors[arm][0])
+        look: dict[str, Any] = dict(fmt="o", ms=4, capsize=2, color=colors[arm][0])
+        axis.errorbar([x], [each.value], each.whiskers, **look)
 
 
 def _budgets(

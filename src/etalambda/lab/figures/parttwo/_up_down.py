@@ -11,7 +11,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._courses import COURSES
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import above, below
-from etalambda.lab.reproduce.cells import rows_where
+from etalambda.lab.reproduce.cells import by_seed, rows_where
 from etalambda.lab.statistics import Interval, holm, paired_difference
 
 
@@ -20,7 +20,7 @@ def score(
 ) -> np.ndarray:
     """``test`` of a course in a regime at a multiple of K, by seed."""
     rows = rows_where(cells, passes=passes, course=name, multiple=multiple)
-    return rows["test"][np.argsort(rows["seed"])]
+    return by_seed(rows)
 
 
 def up_minus_down(cells: Mapping[str, np.ndarray], passes: int) -> np.ndarray:
@@ -104,10 +104,9 @@ def _courses_minus_constant(axis: Any, cells: Mapping[str, np.ndarray], passes: 
         names = names or list(against_constant(cells, passes))
         for name, (difference, differs) in found.items():
             place = -names.index(name) - 0.18 * (index - (len(multiples) - 1) / 2)
-            ends = [[difference.value - difference.low], [difference.high - difference.value]]
             look: dict[str, Any] = dict(color=colors[multiple], fmt="o", ms=4)
             face = {} if differs else dict(mfc="white")
-            axis.errorbar([difference.value], [place], xerr=ends, **look, **face)
+            axis.errorbar([difference.value], [place], xerr=difference.whiskers, **look, **face)
         spent = rows_where(cells, passes=passes, course="constant", multiple=multiple)["K"].mean()
         axis.plot([], [], "o", color=colors[multiple], label=f"{spent:.2g}")
     axis.set_yticks([-i for i in range(len(names))], names, fontsize=8)

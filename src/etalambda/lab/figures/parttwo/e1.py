@@ -24,7 +24,7 @@ from etalambda.lab.engine import Trial
 from etalambda.lab.experiments.parts import HYPER, Tables
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
-from etalambda.lab.reproduce.cells import Cell, digits_job, rows_where
+from etalambda.lab.reproduce.cells import Cell, by_seed, digits_job, rows_where
 from etalambda.lab.statistics import Interval, bootstrapped
 from etalambda.schedule import constant, cosine
 from etalambda.theory import budget
@@ -71,7 +71,7 @@ def error_table(
     ours = rows_where(cells, optimizer=optimizer, shape=shape, epochs=epochs)
     decays = np.unique(ours["weight_decay"])
     rows = [rows_where(ours, weight_decay=decay) for decay in decays]
-    return decays[1:], np.stack([row["val"][np.argsort(row["seed"])] for row in rows])
+    return decays[1:], np.stack([by_seed(row, "val") for row in rows])
 
 
 def optimum(decays: np.ndarray, errors: np.ndarray) -> float:

@@ -28,6 +28,7 @@ from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above, below
 from etalambda.lab.reproduce.cells import (
     Cell,
     best_by,
+    by_seed,
     choosing,
     digits_job,
     in_points,
@@ -171,7 +172,7 @@ def regrets(cells: Mapping[str, np.ndarray], optimizer: str, arm: str) -> np.nda
     by_batch = []
     for batch in np.unique(ours["batch"]):
         pair = [rows_where(rows, batch=batch) for rows in (ours, tuned)]
-        a, b = (row["test"][np.argsort(row["seed"])] for row in pair)
+        a, b = map(by_seed, pair)
         by_batch.append(100 * (a - b))
     return np.stack(by_batch)
 

@@ -21,7 +21,7 @@ from etalambda.lab.experiments.parts import Tables
 from etalambda.lab.figures.parttwo._tuning import Tuning, chosen
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, within
-from etalambda.lab.reproduce.cells import in_points, rows_where
+from etalambda.lab.reproduce.cells import by_seed, in_points, rows_where
 from etalambda.lab.statistics import Interval
 
 MOMENTUM = 0.9
@@ -82,19 +82,18 @@ def draw(tables: Tables) -> Any:
     fig, axes = figure(8.0, 3.8, len(models), sharey=True)
     for axis, model in zip(axes, models):
         base = rows_where(cells, model=model, arm="SGD")
-        order = np.argsort(base["seed"])
         axis.axhline(0, color=INK, lw=0.8)
         axis.axhspan(-0.3, 0.3, color="0.92", zorder=0)
         for place, (arm, color) in enumerate(zip(ARMS, OKABE_ITO)):
             ours = rows_where(cells, model=model, arm=arm)
-            points = 100 * (ours["test"][np.argsort(ours["seed"])] - base["test"][order])
+            points = 100 * (by_seed(ours) - by_seed(base))
             spread = np.linspace(-0.15, 0.15, len(points))
             axis.plot(place + spread, points, ".", color=color, alpha=0.5)
             found = in_points(cells, dict(model=model, arm=arm), dict(model=model, arm="SGD"))
-            ends = [[found.value - found.low], [found.high - found.value]]
+            ends = found.whiskers
             axis.errorbar([place + 0.28], [found.value], ends, fmt="o", color=color, capsize=3)
         axis.set_xticks(range(len(ARMS)), [arm.replace(", ", ",\n") for arm in ARMS], fontsize=8)
-        axis.set_title(f"{model}, n = {len(order)}")
+        axis.set_title(f"{model}, n = {len(base['seed'])}")
     axes[0].set_ylabel("test error minus SGD's, points")
     return fig
 

@@ -27,7 +27,7 @@ from etalambda.lab.experiments.parts import Tables, columns
 from etalambda.lab.figures.style import OKABE_ITO, figure, house_style
 from etalambda.lab.models import SmallCNN, Stacked
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, above
-from etalambda.lab.reproduce.cells import CHOOSING, best_by, choosing, rows_where
+from etalambda.lab.reproduce.cells import CHOOSING, best_by, by_seed, choosing, rows_where
 from etalambda.lab.statistics import Interval, bootstrapped, paired_difference
 from etalambda.lab.tasks import Digits
 from etalambda.lab.tasks.digits import error
@@ -192,7 +192,7 @@ def errors(table: Mapping[str, np.ndarray], column: str, choose: bool) -> np.nda
     """(K, seeds) of one column, in order; of the seeds that choose, or of the others."""
     ours = {n: c[(table["seed"] >= CHOOSING) == choose] for n, c in table.items()}
     by_K = [rows_where(ours, budget=K) for K in np.unique(ours["budget"]) if K >= 0]
-    return np.stack([rows[column][np.argsort(rows["seed"])] for rows in by_K])
+    return np.stack([by_seed(rows, column) for rows in by_K])
 
 
 def shift(table: Mapping[str, np.ndarray]) -> Interval:
@@ -216,7 +216,7 @@ def estimate(tables: Tables) -> Mapping[str, Interval]:
     reported = errors(table, "new_test", False)
     scratch = rows_where(table, budget=SCRATCH)
     scratch = {n: c[scratch["seed"] < CHOOSING] for n, c in scratch.items()}
-    alone = scratch["new_test"][np.argsort(scratch["seed"])]
+    alone = by_seed(scratch, "new_test")
     return {
         "shift": shift(table),
         "cost": paired_difference(reported[old], reported[new]),

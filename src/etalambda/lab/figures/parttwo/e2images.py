@@ -47,18 +47,23 @@ def digits() -> tuple[Part, Part, Part]:
     return tuple((task.x[name], task.y[name]) for name in ("train", "val", "test"))  # type: ignore[return-value]
 
 
-def world(recipe: Direction, bench: Bench) -> World:
-    """The pictures as rows, on the device."""
+def pictures(bench: Bench, rows: int) -> tuple[Part, Part, Part]:
+    """Rows that train (the first ``rows``; 0 is all), choose and report, on the device."""
     parts = digits() if bench.data is None else mnist(bench.data)
     (x, y), val, test = [(a.to(bench.device), b.to(bench.device)) for a, b in parts]
-    rows = recipe.rows or len(x)
+    return (x[: rows or None], y[: rows or None]), val, test
+
+
+def world(recipe: Direction, bench: Bench) -> World:
+    """The pictures as rows, on the device."""
+    (x, y), val, test = pictures(bench, recipe.rows)
 
     def errors(seen: Snapshot) -> dict[str, np.ndarray]:
         held = {"val": val, "test": test}
         return {name: 100 * error(seen.predict(a), b).numpy() for name, (a, b) in held.items()}
 
     make = partial(MLP, (x.shape[1], 128, 10))
-    return World(x[:rows], y[:rows], make, "sgd", dict(momentum=0.9), errors)
+    return World(x, y, make, "sgd", dict(momentum=0.9), errors)
 
 
 FIGURE = Figure(

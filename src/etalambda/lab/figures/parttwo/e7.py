@@ -233,8 +233,8 @@ def draw(tables: Tables) -> Any:
         for j, name in enumerate(names):
             found = in_points(cells, dict(sphere=sphere, way=name), control)
             place = -(j + 0.2 * (i - 1.5))
-            ends = [[found.value - found.low], [found.high - found.value]]
-            last.errorbar([found.value], [place], xerr=ends, fmt="o", ms=4, color=OKABE_ITO[i])
+            look: dict[str, Any] = dict(fmt="o", ms=4, color=OKABE_ITO[i])
+            last.errorbar([found.value], [place], xerr=found.whiskers, **look)
     last.axvline(0, color=INK, lw=0.8)
     last.set_yticks([-j for j in range(len(names))], names, fontsize=7)
     last.set(

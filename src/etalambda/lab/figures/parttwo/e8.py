@@ -30,7 +30,7 @@ from etalambda.lab.figures.parttwo._rotation import by_angle, following, measure
 from etalambda.lab.figures.style import figure, house_style, palette
 from etalambda.lab.models import MLP, Stacked
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below, within
-from etalambda.lab.reproduce.cells import Cell, labels_of, rows_where, scores
+from etalambda.lab.reproduce.cells import Cell, by_seed, labels_of, rows_where, scores
 from etalambda.lab.reproduce.classifiers import BatchNormMLP
 from etalambda.lab.reproduce.pairs import hull
 from etalambda.lab.statistics import Interval, mean_interval, paired_difference
@@ -170,7 +170,7 @@ def ended(
 ) -> np.ndarray:
     """One number a seed, in the order of seeds."""
     ours = rows_where(cells, net=net, plan=plan, budget=K, form=form)
-    return ours[what][np.argsort(ours["seed"])]
+    return by_seed(ours, what)
 
 
 def compared(cells: Mapping[str, np.ndarray]) -> list[tuple[str, str, float]]:

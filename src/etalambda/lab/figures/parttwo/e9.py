@@ -24,11 +24,19 @@ import numpy as np
 from etalambda.lab.engine import AT_RANDOM, CAUTIOUS, Mask, Trial, matrices, train
 from etalambda.lab.engine.pool import Tick
 from etalambda.lab.experiments.parts import Job, Tables, columns
-from etalambda.lab.figures.parttwo.e2images import digits, mnist
+from etalambda.lab.figures.parttwo.e2images import pictures
 from etalambda.lab.figures.style import INK, OKABE_ITO, figure, house_style, plain_log_ticks
 from etalambda.lab.models import MLP
 from etalambda.lab.reproduce import Bench, Figure, Jobs, Recipe, below
-from etalambda.lab.reproduce.cells import Cell, along, best_by, choosing, labels_of, rows_where
+from etalambda.lab.reproduce.cells import (
+    Cell,
+    along,
+    best_by,
+    by_seed,
+    choosing,
+    labels_of,
+    rows_where,
+)
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.tasks import Passes
 from etalambda.lab.tasks.digits import error
@@ -106,13 +114,10 @@ class _Plan:
 
     def __init__(self, recipe: Masked, bench: Bench) -> None:
         self.recipe, self.device = recipe, bench.device
-        parts = digits() if bench.data is None else mnist(bench.data)
-        (x, y), val, test = [(a.to(bench.device), b.to(bench.device)) for a, b in parts]
-        rows, size = recipe.rows or len(x), recipe.batch_size
+        (x, y), val, test = pictures(bench, recipe.rows)
+        size = recipe.batch_size
         self.held = {"val": val, "test": test}
-        self.tasks = {
-            p: Passes(x[:rows], y[:rows], passes=p, batch_size=size) for p in recipe.passes
-        }
+        self.tasks = {p: Passes(x, y, passes=p, batch_size=size) for p in recipe.passes}
         self.make = partial(MLP, (x.shape[1], recipe.width, 10))
 
     def job(self, table: str, passes: int, settings: list[Setting], seeds: Iterable[int]) -> Job:
@@ -155,7 +160,7 @@ class _Plan:
 def scored(cells: Mapping[str, np.ndarray], setting: Setting) -> np.ndarray:
     """Test errors of a setting in one regime, by seed."""
     rows = rows_where(cells, mask=setting.mask, lr=setting.lr, budget=setting.budget)
-    return rows["test"][np.argsort(rows["seed"])]
+    return by_seed(rows)
 
 
 def regimes(tables: Tables) -> Iterable[tuple[str, Tables]]:
@@ -219,9 +224,8 @@ def _beside(axis: Any, part: Tables, name: str, color: str) -> None:
     base, shift = scored(part["cells"], settings.pop("AdamW")), 0.12 * REGIMES.index(name)
     for place, setting in enumerate(settings.values()):
         each = paired_difference(scored(part["cells"], setting), base)
-        ends = [[each.value - each.low], [each.high - each.value]]
         look: dict[str, Any] = dict(fmt="o", ms=4, capsize=2, color=color)
-        axis.errorbar([each.value], [-place - shift], xerr=ends, **look)
+        axis.errorbar([each.value], [-place - shift], xerr=each.whiskers, **look)
     axis.plot([], [], "o", color=color, label=name)
     labels = [f"{label}, own λ" if label in MASKS else label for label in settings]
     axis.set_yticks([-place for place in range(len(labels))], labels, fontsize=9)

@@ -19,7 +19,7 @@ from etalambda.lab.figures.style import OKABE_ITO, figure, house_style, plain_lo
 from etalambda.lab.figures.xie2022._maps import Judged
 from etalambda.lab.reproduce import Bench, Jobs, Recipe, below
 from etalambda.lab.reproduce.alone import evaluated, trained
-from etalambda.lab.reproduce.cells import GUESS, best_by, rows_where
+from etalambda.lab.reproduce.cells import GUESS, best_by, by_seed, rows_where
 from etalambda.lab.statistics import Interval, paired_difference
 from etalambda.lab.train import TrainConfig
 
@@ -130,7 +130,7 @@ def gap(tables: Tables, ours: str, theirs: str) -> Interval:
     both = [at_best(tables, arm) for arm in (ours, theirs)]
     if not all(len(rows["seed"]) for rows in both):
         return Interval(*(float("nan"),) * 3, n=0)
-    return paired_difference(*(100 * rows["test"][np.argsort(rows["seed"])] for rows in both))
+    return paired_difference(*(100 * by_seed(rows) for rows in both))
 
 
 def better(ours: str, theirs: str, margin: float = 0.0, unit: str = "points") -> Judged:
